@@ -1,0 +1,57 @@
+# Verbs of the project; `make` alone lists them.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UV := uv==0.9.9
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint types few-labels control requirements clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make the virtual environment in .venv
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: needs Python 3.11 or newer; set PYTHON" >&2; exit 2; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements/dev.txt || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --offline --no-deps --no-build-isolation --python $(BIN)/python --editable . || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+demo: $(STAMP) ## run the whole job on the sample set: videos in, model and report out
+	dvc repro
+	@cavmae results
+
+test: $(STAMP) ## run the fast tests
+	pytest -q -n 2
+
+test-all: $(STAMP) ## run every test this machine can run
+	pytest -q -n 2 -m 'not docker and not airflow and not gpu'
+
+lint: $(STAMP) ## look for faults of style
+	ruff check .
+	ruff format --check .
+
+types: $(STAMP) ## check the types
+	mypy
+
+few-labels: $(STAMP) ## measure what pretraining buys with 10 % of the labels (after `make demo`)
+	python -m benchmarks.few_labels
+
+control: $(STAMP) ## measure retrieval on the control set, where sound and picture share no facts
+	python -m benchmarks.control
+
+requirements: $(STAMP) ## pin the requirements anew from requirements/*.in
+	for group in data train dev; do \
+		uv pip compile --quiet --no-header --python-version 3.11 requirements/$$group.in -o requirements/$$group.txt || exit 1; \
+	done
+
+clean: ## remove what the project made, but for the virtual environment
+	rm -rf data models metrics reports runs .cavmae dvc.lock .dvc/cache .dvc/tmp

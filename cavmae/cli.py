@@ -1,0 +1,153 @@
+"""`cavmae <step>`: commands built from the steps' descriptions; their knobs and defaults are those of params.yaml."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cavmae import __version__, steps
+from cavmae.errors import InputError, Interrupted, StepFailed
+from cavmae.params import default_params_path, knobs, load_section
+from cavmae.runlog import recorded
+from cavmae.steps import Step
+
+_NONE = "none"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 2 for wrong input, 1 for a failure, 75 for a run that was asked to stop."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((word for word in given if not word.startswith("-")), "")
+    # read when torch loads: threads that wait by sleeping do not starve each other where the machine is shared
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("cavmae").setLevel(logging.INFO)
+    try:
+        if name == "results":
+            return _results(given[given.index(name) + 1 :])
+        options = _parser(name, _params_path(given)).parse_args(given)
+        if options.verbose:
+            logging.getLogger("cavmae").setLevel(logging.DEBUG)
+        return _run(steps.load(options.step), options)
+    except (InputError, StepFailed, Interrupted) as error:
+        print(f"cavmae {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"cavmae {name}: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"cavmae {name}: stopped; run the same command to continue", file=sys.stderr)
+        return 130
+
+
+def _run(step: Step, options: argparse.Namespace) -> int:
+    overrides = [
+        f"{key}={getattr(options, _knob(key))}"
+        for key in _flags(step, options.params)
+        if getattr(options, _knob(key)) is not None
+    ]
+    params = load_section(step.params, step.name, options.params, [*overrides, *options.set])
+    paths: dict[str, Any] = {}
+    for artifact in (*step.inputs, *step.outputs):
+        value = getattr(options, artifact.name)
+        if artifact.optional and (value == _NONE or (value is None and not Path(artifact.path).exists())):
+            paths[artifact.name] = None
+        elif artifact.positional:
+            paths[artifact.name] = [Path(item) for item in value]
+        else:
+            paths[artifact.name] = Path(artifact.path if value is None else value)
+    with recorded(step.name, {artifact.name: str(paths[artifact.name]) for artifact in step.outputs}):
+        result = step.run(params, paths)
+    if step.present is not None:
+        print(step.present(result, params))
+    failure: Callable[[], str | None] | None = getattr(result, "failure", None)
+    if failure is not None and (sentence := failure()):
+        raise StepFailed(sentence)
+    return 0
+
+
+def _parser(name: str, params: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cavmae", description="From videos to a model that understands them by sight and sound."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="step", metavar="STEP", required=True)
+    for step in map(steps.load, steps.NAMES):
+        command = commands.add_parser(
+            step.name,
+            help=step.summary,
+            description=step.function.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if step.name == name:
+            _add_options(command, step, params)
+    commands.add_parser("results", help="Show the figures that `evaluate` wrote as a table.")
+    return parser
+
+
+def _add_options(command: argparse.ArgumentParser, step: Step, params: Path) -> None:
+    files = command.add_argument_group("files and folders")
+    for artifact in (*step.inputs, *step.outputs):
+        if artifact.positional:
+            files.add_argument(artifact.name, nargs="+", metavar=artifact.path, help=artifact.help)
+            continue
+        note = f"default {artifact.path}" + (f", where it is there; `{_NONE}` leaves it out" if artifact.optional else "")
+        files.add_argument(_flag(artifact.name), dest=artifact.name, metavar="PATH", help=f"{artifact.help} ({note})")
+    command.add_argument("--params", type=Path, default=params, metavar="FILE", help=f"parameter file (default {params})")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a parameter, also one inside a group: model.depth=3"
+    )
+    command.add_argument("--verbose", action="store_true", help="say more")
+    group = command.add_argument_group(f"parameters (section `{step.name}` of {params})")
+    for key, (default, comment) in _flags(step, params).items():
+        shown = f"{comment} (default {_yaml(default)})".replace("%", "%%")
+        group.add_argument(_flag(key), dest=_knob(key), metavar="VALUE", help=shown)
+
+
+def _flags(step: Step, params: Path) -> dict[str, tuple[Any, str]]:
+    """The knobs that get a flag of their own: those that stand in no group."""
+    try:
+        return {
+            key: value for key, value in knobs(step.name, params).items() if "." not in key and key in step.params.model_fields
+        }
+    except InputError:
+        return {}  # reported, with its reason, when the section is loaded
+
+
+def _params_path(given: Sequence[str]) -> Path:
+    for position, word in enumerate(given):
+        if word == "--params" and position + 1 < len(given):
+            return Path(given[position + 1])
+        if word.startswith("--params="):
+            return Path(word.partition("=")[2])
+    return default_params_path()
+
+
+def _results(arguments: Sequence[str]) -> int:
+    from cavmae.results import results_table
+
+    parser = argparse.ArgumentParser(prog="cavmae results", description="Show the figures that `evaluate` wrote as a table.")
+    parser.add_argument("--metrics", type=Path, default=Path("metrics/evaluation.json"), help="file that `evaluate` wrote")
+    parser.add_argument("--report", type=Path, default=Path("reports/report.html"), help="report whose path is shown")
+    options = parser.parse_args(arguments)
+    print(results_table(options.metrics, options.report))
+    return 0
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _knob(key: str) -> str:
+    return f"knob_{key}"
+
+
+def _yaml(value: Any) -> str:
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, (list, dict)) else str(value)
+    )

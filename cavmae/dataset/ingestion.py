@@ -1,0 +1,179 @@
+"""From candidates to the clip manifest: which inputs become clips, under which id, in which split, in which shard."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cavmae.dataset.identity import video_id
+from cavmae.dataset.schema import Row
+from cavmae.dataset.sources.candidate import Candidate, portable, printable
+from cavmae.dataset.splits import SPLITS, place_groups
+from cavmae.media.clip import MediaRejected
+from cavmae.media.sniff import media_duration, sniff
+
+
+@dataclass(frozen=True)
+class Window:
+    """How files become clips: the first `window_s` seconds, or with `hop_s` one clip every `hop_s` seconds."""
+
+    window_s: float
+    hop_s: float | None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How groups are placed in splits, and clips in shards."""
+
+    seed: int
+    val_share: float
+    test_share: float
+    shard_clips: int
+
+
+def reject_at_sight(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Row]]:
+    """Split candidates into those worth reading and quarantine rows for the missing, empty and non-media ones."""
+    accepted, quarantine = [], []
+    for candidate in candidates:
+        try:
+            if candidate.path.exists():
+                sniff(candidate.path)
+                accepted.append(candidate)
+            else:
+                sentence = f"There is no such file; it is named in {candidate.where}."
+                quarantine.append(quarantine_row(candidate, "missing_file", sentence))
+        except MediaRejected as rejection:
+            quarantine.append(quarantine_row(candidate, rejection.reason, rejection.detail))
+    return accepted, quarantine
+
+
+def cut_windows(candidates: Iterable[Candidate], window: Window) -> list[Candidate]:
+    """Give every candidate its start and end; with a hop, long files give several clips, a shorter rest at the end none."""
+    cut: list[Candidate] = []
+    for candidate in candidates:
+        start = candidate.start_s or 0.0
+        if window.hop_s is None or candidate.start_s is not None or candidate.frames is not None:
+            end = candidate.end_s if candidate.end_s is not None else start + window.window_s
+            cut.append(replace(candidate, start_s=start, end_s=end))
+            continue
+        duration = media_duration(candidate.path) or window.window_s
+        count = max(1, 1 + math.floor((duration - window.window_s) / window.hop_s + 1e-6))
+        for number in range(count):
+            at = round(number * window.hop_s, 3)
+            name = candidate.name if count == 1 else f"{candidate.name}_{round(at * 1000):06d}"
+            cut.append(replace(candidate, name=name, start_s=at, end_s=round(at + window.window_s, 3)))
+    return cut
+
+
+def build_manifest(
+    candidates: list[Candidate],
+    hashes: dict[Path, str | OSError],
+    previous: list[Row],
+    placement: Placement,
+    source: str,
+) -> tuple[list[Row], list[Row]]:
+    """Return manifest rows, sorted by shard, and quarantine rows of unreadable and duplicate files.
+
+    A clip that `previous` holds (same path and window) keeps its id and its shard, a group that it holds keeps its split,
+    unless the source itself names another split.
+    """
+    known = {(row["path"], row["start_s"], row["end_s"]): row for row in previous}
+    taken = {row["video_id"] for row in previous}
+    rows: list[Row] = []
+    quarantine: list[Row] = []
+    first_with: dict[tuple[str, float | None, float | None], str] = {}
+
+    def is_new(candidate: Candidate) -> bool:
+        return _key(candidate) not in known
+
+    for candidate in sorted(candidates, key=is_new):
+        digest = hashes[candidate.path]
+        if isinstance(digest, OSError):
+            quarantine.append(quarantine_row(candidate, "unreadable_file", f"The file cannot be read ({digest.strerror})."))
+            continue
+        content = (digest, candidate.start_s, candidate.end_s)
+        if content in first_with:
+            sentence = f"The file has the same content as {first_with[content]}, which is kept."
+            quarantine.append(quarantine_row(candidate, "duplicate", sentence))
+            continue
+        path = portable(candidate.path)
+        first_with[content] = path
+        before = known.get(_key(candidate))
+        if before is not None and before["split"] != (candidate.split or before["split"]):
+            before = {**before, "shard": None}
+        rows.append(
+            {
+                "video_id": before["video_id"] if before else video_id(candidate.name, f"{path} {candidate.start_s}", taken),
+                "name": candidate.name,
+                "path": path,
+                "frames": portable(candidate.frames) if candidate.frames else None,
+                "start_s": candidate.start_s,
+                "end_s": candidate.end_s,
+                "labels": list(candidate.labels),
+                "group": candidate.group or path,
+                "split": candidate.split,
+                "shard": before["shard"] if before else None,
+                "sha256": digest,
+                "bytes": candidate.path.stat().st_size,
+                "source": source,
+            }
+        )
+    _place(rows, previous, placement)
+    _plan_shards(rows, previous, placement.shard_clips)
+    return sorted(rows, key=lambda row: (row["shard"], row["video_id"])), quarantine
+
+
+def quarantine_row(candidate: Candidate, reason: str, detail: str) -> Row:
+    """A row of the quarantine table for an input that `ingest` rejects."""
+    return {
+        "video_id": None,
+        "path": printable(portable(candidate.path)),
+        "step": "ingest",
+        "reason": reason,
+        "detail": detail,
+    }
+
+
+def split_unprintable(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Row]]:
+    """Reject files whose name is not valid UTF-8: no table, tar or URI could name them."""
+    accepted, quarantine = [], []
+    for candidate in candidates:
+        if printable(str(candidate.path)) == str(candidate.path):
+            accepted.append(candidate)
+        else:
+            quarantine.append(quarantine_row(candidate, "bad_file_name", "The file name is not valid UTF-8; rename the file."))
+    return accepted, quarantine
+
+
+def _key(candidate: Candidate) -> tuple[str, float | None, float | None]:
+    return portable(candidate.path), candidate.start_s, candidate.end_s
+
+
+def _place(rows: list[Row], previous: list[Row], placement: Placement) -> None:
+    known = {row["group"]: row["split"] for row in previous}
+    labels_of: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row["split"] is None:
+            labels_of[row["group"]].extend(row["labels"])
+        else:
+            known[row["group"]] = row["split"]
+    splits = place_groups(
+        {group: sorted(set(labels)) for group, labels in labels_of.items()},
+        known,
+        placement.seed,
+        placement.val_share,
+        placement.test_share,
+    )
+    for row in rows:
+        row["split"] = row["split"] or splits[row["group"]]
+
+
+def _plan_shards(rows: list[Row], previous: list[Row], shard_clips: int) -> None:
+    """Clips that have a shard keep it; new ones go to new shards, so that what was written is never touched."""
+    for split in SPLITS:
+        used = (int(row["shard"].rpartition("-")[2]) for row in previous if row["shard"].startswith(f"{split}-"))
+        first = 1 + max(used, default=-1)
+        new = sorted((row for row in rows if row["split"] == split and row["shard"] is None), key=lambda row: row["video_id"])
+        for position, row in enumerate(new):
+            row["shard"] = f"{split}-{first + position // shard_clips:05d}"

@@ -1,0 +1,130 @@
+"""Clips of a validated data set, and the batches of an epoch: a function of seed, epoch and data set alone."""
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from cavmae.dataset.labels import Label, read_labels
+from cavmae.dataset.schema import CLIPS, read_rows
+from cavmae.dataset.tar import read_clip_members
+from cavmae.errors import InputError
+from cavmae.storage import read_json
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One clip: where it lies in its shard, and the indexes of its labels."""
+
+    video_id: str
+    path: str
+    group: str
+    labels: tuple[int, ...]
+    shard: Path
+    offset: int
+    length: int
+
+    def members(self) -> dict[str, bytes]:
+        """Read `{suffix: content}` from the shard."""
+        return read_clip_members(self.shard, self.offset, self.length)
+
+
+class ClipSet:
+    """The data set that `validate` wrote: labels, settings of the shards, and the clips of each split."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "index.json").is_file():
+            raise InputError(f"{folder}: not a validated data set, index.json is missing; run `cavmae validate` first")
+        index = read_json(folder / "index.json")
+        self.folder = folder
+        self.settings: dict[str, object] = index["settings"]
+        self.ceiling: dict[str, float] = index.get("ceiling", {})  # best possible accuracy, where the source knows it
+        self.labels: list[Label] = read_labels(folder / "labels.csv")
+        root = folder / index["shards_root"]
+        position = {label.mid: number for number, label in enumerate(self.labels)}
+        members: dict[str, dict[str, tuple[int, int]]] = {}
+        self.longest_s = 0.0  # of all clips, as decoded
+        for shard in index["shards"]:
+            record = read_json(root / f"{shard['name']}.json")
+            members[shard["name"]] = record["members"]
+            self.longest_s = max([self.longest_s, *(facts["duration_s"] for facts in record["facts"])])
+        self.splits: dict[str, list[ClipRecord]] = {"train": [], "val": [], "test": []}
+        for row in read_rows(folder / "clips.parquet", CLIPS):
+            offset, length = members[row["shard"]][row["video_id"]]
+            labels = tuple(sorted(position[name] for name in row["labels"]))
+            tar = root / f"{row['shard']}.tar"
+            clip = ClipRecord(row["video_id"], row["path"], row["group"], labels, tar, offset, length)
+            self.splits[row["split"]].append(clip)
+
+    def split(self, name: str) -> list[ClipRecord]:
+        """The clips of a split, in manifest order; raises InputError where there are none."""
+        clips = self.splits[name]
+        if not clips:
+            raise InputError(f"{self.folder}: split '{name}' holds no clips")
+        return clips
+
+    def targets(self, clips: Sequence[ClipRecord]) -> np.ndarray:
+        """Label indicators float32 [N, C] of clips."""
+        targets = np.zeros((len(clips), len(self.labels)), dtype=np.float32)
+        for row, clip in enumerate(clips):
+            targets[row, list(clip.labels)] = 1.0
+        return targets
+
+
+def epoch_order(count: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return clip indexes [count] of an epoch: a permutation, or with `weights` [count] draws with replacement."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    if weights is None:
+        return rng.permutation(count)
+    return rng.choice(count, size=count, p=weights / weights.sum())
+
+
+def balance_weights(clips: Sequence[ClipRecord]) -> np.ndarray:
+    """Sampling weights [N]: for each clip the sum over its labels of 1000 / (clips with the label + 0.01), as the original's."""
+    frequency = Counter(label for clip in clips for label in clip.labels)
+    return np.array([sum(1000.0 / (frequency[label] + 0.01) for label in clip.labels) for clip in clips])
+
+
+class Prefetch(Generic[T]):
+    """Compute `make(item)` for each item in a thread, up to `ahead` results before they are asked for."""
+
+    def __init__(self, items: Sequence[Sequence[int]], make: Callable[[Sequence[int]], T], ahead: int = 2) -> None:
+        self._queue: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(items, make), daemon=True)
+        self._thread.start()
+
+    def _work(self, items: Sequence[Sequence[int]], make: Callable[[Sequence[int]], T]) -> None:
+        try:
+            for item in items:
+                if self._stop.is_set():
+                    return
+                self._put(make(item))
+            self._put(None)
+        except BaseException as error:  # handed to the consumer, which raises it
+            self._put(error)
+
+    def _put(self, value: T | BaseException | None) -> None:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(value, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def __iter__(self) -> Iterator[T]:
+        try:
+            while (value := self._queue.get()) is not None:
+                if isinstance(value, BaseException):
+                    raise value
+                yield value
+        finally:
+            self._stop.set()
+            self._thread.join()

@@ -1,0 +1,61 @@
+"""Parameters of the steps that make the data set: `ingest` and `extract`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cavmae.params import Section
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class SampleParams(Section):
+    """The generated sample set."""
+
+    clips: Annotated[int, Field(ge=24)]
+    broken: bool
+    seconds: Annotated[float, Field(ge=0.5, le=60)]
+    size: Annotated[int, Field(ge=16, le=1024, multiple_of=2)]
+    fps: Annotated[int, Field(ge=1, le=60)]
+    sample_rate: Literal[16000, 22050, 32000, 44100, 48000]
+    shared_facts: bool
+
+
+class IngestParams(Section):
+    """What to ingest, and how it is cut and split."""
+
+    source: Annotated[str, Field(min_length=1)]
+    val_source: str | None
+    test_source: str | None
+    watch: str
+    labels_csv: str | None
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    val_share: Share
+    test_share: Share
+    window_s: Annotated[float, Field(gt=0, le=600)]
+    hop_s: Positive | None
+    shard_clips: Annotated[int, Field(ge=1, le=100_000)]
+    workers: Annotated[int, Field(ge=1, le=512)]
+    sample: SampleParams
+
+    @model_validator(mode="after")
+    def _shares_leave_some(self) -> "IngestParams":
+        if self.val_share + self.test_share >= 1:
+            raise ValueError("val_share and test_share together must be below 1")
+        return self
+
+
+class ExtractParams(Section):
+    """What a clip looks like in the shards, and what is still good enough to become one."""
+
+    frames: Annotated[int, Field(ge=1, le=100)]
+    frame_size: Annotated[int, Field(ge=16, le=1024)]
+    frame_index: Literal["exact", "official"]
+    sample_rate: Annotated[int, Field(ge=8000, le=96000)]
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)]
+    min_duration_s: Annotated[float, Field(ge=0)]
+    silence_dbfs: Annotated[float, Field(le=0)]
+    max_pixels: Annotated[int, Field(ge=1)]
+    clip_timeout_s: Positive
+    workers: Annotated[int, Field(ge=1, le=512)]

@@ -1,0 +1,70 @@
+"""A clip as the members of a shard: ten JPEG frames, one 16-bit mono WAV, one JSON with its facts."""
+
+import io
+import json
+import wave
+from dataclasses import asdict
+
+import numpy as np
+from PIL import Image
+
+from cavmae.media.clip import Clip
+from cavmae.storage import to_json
+
+
+def encode_clip(clip: Clip, sample_rate: int, jpeg_quality: int) -> dict[str, bytes]:
+    """Return `{suffix: content}` in the order in which a shard holds them: json, wav, 0.jpg, 1.jpg, ..."""
+    members = {
+        "json": to_json({"sample_rate": sample_rate, **asdict(clip.facts)}).encode(),
+        "wav": _wav(clip.waveform, sample_rate),
+    }
+    for index, frame in enumerate(clip.frames):
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=jpeg_quality, subsampling="4:2:0")
+        members[f"{index}.jpg"] = buffer.getvalue()
+    return members
+
+
+def decode_waveform(members: dict[str, bytes]) -> np.ndarray:
+    """Return the int16 waveform [samples]."""
+    with wave.open(io.BytesIO(members["wav"])) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+
+
+def decode_frame(members: dict[str, bytes], index: int, size: int) -> np.ndarray:
+    """Return frame `index` as uint8 RGB [size, size, 3]; a stored frame of another size is resized (bicubic) and cropped."""
+    with Image.open(io.BytesIO(members[f"{index}.jpg"])) as file:
+        picture = file.convert("RGB")
+        if picture.size != (size, size):
+            picture = resize_and_crop(picture, size)
+        return np.asarray(picture)
+
+
+def resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
+    """Bring the short side to `size` pixels (bicubic) and cut the middle out."""
+    scale = size / min(picture.size)
+    width, height = (max(size, round(side * scale)) for side in picture.size)
+    picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - size) // 2, (height - size) // 2
+    return picture.crop((left, top, left + size, top + size))
+
+
+def frame_count(members: dict[str, bytes]) -> int:
+    """Number of frames that the clip holds."""
+    return sum(suffix.endswith(".jpg") for suffix in members)
+
+
+def read_facts(members: dict[str, bytes]) -> dict[str, object]:
+    """Return the clip's media facts as stored beside it."""
+    facts: dict[str, object] = json.loads(members["json"])
+    return facts
+
+
+def _wav(waveform: np.ndarray, sample_rate: int) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(waveform.astype("<i2").tobytes())
+    return buffer.getvalue()

@@ -1,0 +1,32 @@
+"""An input that wants to become a clip."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a source says of one clip; what is None is decided by `ingest`."""
+
+    name: str
+    path: Path
+    labels: tuple[str, ...]
+    where: str  # file and row, for messages
+    frames: Path | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    split: str | None = None
+    group: str | None = None
+
+
+def portable(path: Path) -> str:
+    """Return the path relative to the current folder where it lies below it, else absolute."""
+    absolute = os.path.abspath(path)
+    relative = os.path.relpath(absolute)
+    return absolute if relative.startswith("..") else relative
+
+
+def printable(path: str) -> str:
+    """Return a file name that any table can hold: bytes that are no UTF-8 are written as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,132 @@
+"""From an evaluation to its files: metrics, plots, predictions of every clip, and the report."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from cavmae.dataset.loader import ClipRecord, ClipSet
+from cavmae.dataset.records import decode_waveform, frame_count
+from cavmae.dataset.schema import QUARANTINE, read_rows, write_table
+from cavmae.evaluation.curves import confusion_matrix, confusion_rows, curve_points, write_rows
+from cavmae.evaluation.evaluator import Evaluation
+from cavmae.evaluation.examples import Example, choose_examples
+from cavmae.evaluation.metrics import classification
+from cavmae.evaluation.params import EvaluateParams
+from cavmae.evaluation.report import Report, write_report
+from cavmae.features.fbank import SHIFT_S, FbankSettings, fbank, to_float
+from cavmae.models.lineage import code_commit, dataset_fingerprint
+from cavmae.storage import replace_folder
+
+PREDICTIONS = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("path", pa.string()),
+        ("model", pa.string()),
+        ("labels", pa.list_(pa.string())),
+        ("predicted", pa.string()),
+        ("scores", pa.list_(pa.float32())),  # in the order of labels.csv
+    ]
+)
+_EXAMPLE_MELS = 64
+
+
+def write_plots(folder: Path, evaluation: Evaluation, data: ClipSet) -> None:
+    """Write what `dvc plots` draws: confusion.json, pr.tsv and roc.tsv of the first model, and predictions.parquet of all."""
+    labels = [label.display_name for label in data.labels]
+    with replace_folder(folder) as partial:
+        for name, scores in list(evaluation.scores.items())[:1]:
+            write_rows(partial / "confusion.json", confusion_rows(evaluation.targets, scores, labels))
+            points = curve_points(evaluation.targets, scores, labels)
+            write_rows(partial / "pr.tsv", [{"model": name, **row} for row in points["pr"]])
+            write_rows(partial / "roc.tsv", [{"model": name, **row} for row in points["roc"]])
+        rows = (
+            {
+                "video_id": clip.video_id,
+                "path": clip.path,
+                "model": name,
+                "labels": [labels[index] for index in clip.labels],
+                "predicted": labels[int(score.argmax())],
+                "scores": score.tolist(),
+            }
+            for name, scores in evaluation.scores.items()
+            for clip, score in zip(evaluation.clips, scores, strict=True)
+        )
+        write_table(partial / "predictions.parquet", rows, PREDICTIONS)
+
+
+def present(
+    path: Path,
+    evaluation: Evaluation,
+    data: ClipSet,
+    params: EvaluateParams,
+    learning: dict[str, list[dict[str, float]]],
+    models: dict[str, str],
+) -> None:
+    """Write the report; `learning` are curves by run, `models` the hash of each model's weights by name."""
+    labels = [label.display_name for label in data.labels]
+    targets, scores = evaluation.targets, evaluation.scores
+    first = next(iter(scores.values()), None)
+    best, worst = choose_examples(targets, first, params.examples) if first is not None else ([], [])
+    write_report(
+        path,
+        Report(
+            title="Evaluation",
+            metrics={params.split: evaluation.metrics},
+            labels=labels,
+            split=params.split,
+            level=params.confidence,
+            per_class={
+                name: classification(targets, score, evaluation.single_label)["per_class"] for name, score in scores.items()
+            },
+            confusion={name: confusion_matrix(targets, score) for name, score in scores.items()},
+            curves={name: curve_points(targets, score, labels) for name, score in list(scores.items())[:1]},
+            learning=learning,
+            best=[_example(evaluation.clips[row], first[row], labels, data) for row in best if first is not None],
+            worst=[_example(evaluation.clips[row], first[row], labels, data) for row in worst if first is not None],
+            clips={name: len(clips) for name, clips in data.splits.items()},
+            label_clips=_label_clips(data, labels),
+            quarantine=list(read_rows(data.folder / "quarantine.parquet", QUARANTINE)),
+            lineage=_lineage(data, models),
+        ),
+    )
+
+
+def _example(clip: ClipRecord, scores: np.ndarray, labels: list[str], data: ClipSet) -> Example:
+    members = clip.members()
+    waveform = decode_waveform(members)
+    rate = int(str(data.settings["sample_rate"]))
+    length = max(1, (len(waveform) - int(rate * 0.025)) // int(rate * SHIFT_S) + 1)
+    count = torch.tensor([len(waveform)])
+    samples = to_float(torch.from_numpy(waveform.copy()).unsqueeze(0), count)
+    log_mel = fbank(samples, count, FbankSettings(rate, _EXAMPLE_MELS, length))[0].numpy()
+    order = np.argsort(-scores)[:3]
+    return Example(
+        video_id=clip.video_id,
+        true_labels=[labels[index] for index in clip.labels],
+        predictions=[(labels[index], float(scores[index])) for index in order],
+        frames=[members[f"{index}.jpg"] for index in range(frame_count(members))],
+        log_mel=log_mel,
+        seconds=length * SHIFT_S,
+        waveform=waveform,
+        sample_rate=rate,
+    )
+
+
+def _label_clips(data: ClipSet, labels: list[str]) -> dict[str, dict[str, int]]:
+    counts = {split: Counter(label for clip in clips for label in clip.labels) for split, clips in data.splits.items()}
+    return {name: {split: counts[split][index] for split in counts} for index, name in enumerate(labels)}
+
+
+def _lineage(data: ClipSet, models: dict[str, str]) -> list[tuple[str, str]]:
+    lines = [(f"model {name}", digest) for name, digest in models.items()]
+    lines += [(f"data {name}", digest) for name, digest in dataset_fingerprint(data.folder).items()]
+    return [*lines, ("code", code_commit())]
+
+
+def metrics_document(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
+    """The content of metrics/evaluation.json."""
+    return {params.split: evaluation.metrics}

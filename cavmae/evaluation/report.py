@@ -1,0 +1,52 @@
+"""One self-contained report.html: what the models can do, what the clips were, and what to look at first."""
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from cavmae.evaluation import pictures, tables
+from cavmae.evaluation.contents import Report
+from cavmae.evaluation.examples import Example
+from cavmae.storage import write_atomic
+
+__all__ = ["Example", "Report", "render", "write_report"]
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write `report` to `path` as one HTML file, atomically; equal reports give equal bytes.
+
+    Pictures and sounds are inlined and the page runs no script, which its content security policy says to the browser
+    as well. Labels, names and paths are escaped: they come from whoever named the files.
+    """
+    page = render(report)
+    with write_atomic(path) as partial:
+        # A file name that was not valid UTF-8 must not cost the whole report.
+        partial.write_bytes(page.encode("utf-8", "replace"))
+
+
+def render(report: Report) -> str:
+    """Return the page as text."""
+    environment = Environment(
+        loader=PackageLoader("cavmae.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = tables.number
+    environment.filters["percent"] = tables.percent
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        name=tables.model_name,
+        headlines=tables.headlines(report),
+        summary=tables.summary(report),
+        gains=tables.gains(report),
+        retrieval=tables.retrieval(report),
+        classes=tables.classes(report),
+        confusion=pictures.confusion(report),
+        curves=pictures.curves(report),
+        curve_legend=pictures.curve_legend(report),
+        learning=pictures.learning(report),
+        examples=pictures.examples(report),
+        quarantine=tables.quarantine(report),
+    )

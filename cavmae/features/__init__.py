@@ -1,0 +1,1 @@
+"""Log-mel spectrograms, pictures and augmentation, in batches, on whatever device the batch lies."""

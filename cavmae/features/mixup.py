@@ -1,0 +1,32 @@
+"""Mixup of waveforms, pictures and labels (Zhang et al. 2018), as CAV-MAE's fine-tuning uses it."""
+
+import torch
+from torch import Tensor
+
+
+def mix_waveforms(samples: Tensor, partner: Tensor, lengths: Tensor, weight: Tensor) -> Tensor:
+    """weight * samples + (1 - weight) * partner, cut at the first one's length, mean removed again: [B, S].
+
+    `weight` [B] is 1 where a clip stays unmixed.
+    """
+    share = weight.unsqueeze(1)
+    valid = torch.arange(samples.shape[1], device=samples.device) < lengths.unsqueeze(1)
+    mixed = (share * samples + (1 - share) * partner) * valid
+    mean = mixed.sum(dim=1, keepdim=True) / lengths.clamp(min=1).unsqueeze(1)
+    return torch.where(share < 1, (mixed - mean) * valid, samples)
+
+
+def mix_images(images: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
+    """Mix normalised pictures [B, 3, H, W] by `weight` [B]."""
+    share = weight.view(-1, 1, 1, 1)
+    return share * images + (1 - share) * partner
+
+
+def smooth_and_mix(targets: Tensor, partner: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    """Mix label indicators [B, C] by `weight` [B] and smooth them: a label weighs up to 1 - eps, every class gets eps / C.
+
+    The original adds eps / C to mixed clips only; here every clip gets it, so that rows of one-label data sum to 1.
+    """
+    share = weight.unsqueeze(1)
+    mixed = share * targets + (1 - share) * partner
+    return mixed * (1 - smoothing) + smoothing / targets.shape[1]

@@ -1,0 +1,233 @@
+"""CAV-MAE: the contrastive audio-visual masked autoencoder, for pretraining (Gong et al., ICLR 2023, section 3)."""
+
+import random
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cavmae.models.blocks import Block, Modality
+from cavmae.models.encoder import AudioVisualEncoder
+from cavmae.models.masking import Mask, MaskMode, keep_tokens, mask_from_noise, strike
+from cavmae.models.patches import masked_patch_loss, patchify
+from cavmae.models.pos_embed import sincos_2d
+
+TEMPERATURE = 0.05
+
+
+class Encoded(NamedTuple):
+    """Output of the encoder over the kept tokens: joint latent [B, Ka+Kv, D], audio [B, Ka, D], visual [B, Kv, D]."""
+
+    latent: Tensor
+    mask_a: Mask
+    mask_v: Mask
+    latent_c_a: Tensor
+    latent_c_v: Tensor
+
+
+class PretrainOutput(NamedTuple):
+    """Losses of one batch; `loss_mae` and `loss_c` carry their weights, `loss_mae_a` and `loss_mae_v` do not."""
+
+    loss: Tensor
+    loss_mae: Tensor
+    loss_mae_a: Tensor
+    loss_mae_v: Tensor
+    loss_c: Tensor
+    mask_a: Tensor
+    mask_v: Tensor
+    c_acc: Tensor
+
+
+class CAVMAE(AudioVisualEncoder):
+    """The pretraining model; the defaults are the published base model (191 M parameters).
+
+    `chain_contrast=False` gives the original's contrastive pass, which applies only the last shared block where there
+    are several (with one, as published, both are equal). `depth` counts specific and shared layers together.
+    """
+
+    def __init__(
+        self,
+        img_size: int = 224,
+        audio_length: int = 1024,
+        patch_size: int = 16,
+        in_chans: int = 3,
+        embed_dim: int = 768,
+        modality_specific_depth: int = 11,
+        num_heads: int = 12,
+        decoder_embed_dim: int = 512,
+        decoder_depth: int = 8,
+        decoder_num_heads: int = 16,
+        mlp_ratio: float = 4.0,
+        norm_pix_loss: bool = False,
+        tr_pos: bool = False,
+        *,
+        depth: int = 12,
+        num_mel_bins: int = 128,
+        audio_patch_size: int | None = None,
+        chain_contrast: bool = True,
+    ) -> None:
+        super().__init__(
+            img_size=img_size,
+            audio_length=audio_length,
+            patch_size=patch_size,
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            modality_specific_depth=modality_specific_depth,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            tr_pos=tr_pos,
+            depth=depth,
+            num_mel_bins=num_mel_bins,
+            audio_patch_size=audio_patch_size,
+        )
+        self.norm_pix_loss = norm_pix_loss
+        self.chain_contrast = chain_contrast
+
+        self.decoder_embed = nn.Linear(embed_dim, decoder_embed_dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_embed_dim))
+        self.decoder_modality_a = nn.Parameter(torch.zeros(1, 1, decoder_embed_dim))
+        self.decoder_modality_v = nn.Parameter(torch.zeros(1, 1, decoder_embed_dim))
+        self.decoder_pos_embed_a = nn.Parameter(sincos_2d(decoder_embed_dim, *self.grid_a), requires_grad=tr_pos)
+        self.decoder_pos_embed_v = nn.Parameter(sincos_2d(decoder_embed_dim, *self.grid_v), requires_grad=tr_pos)
+        self.decoder_blocks = nn.ModuleList(
+            [Block(decoder_embed_dim, decoder_num_heads, mlp_ratio) for _ in range(decoder_depth)]
+        )
+        self.decoder_norm = nn.LayerNorm(decoder_embed_dim)
+        self.decoder_pred_a = nn.Linear(decoder_embed_dim, self.audio_patch_size**2)
+        self.decoder_pred_v = nn.Linear(decoder_embed_dim, patch_size**2 * in_chans)
+        self.initialize_weights()
+
+    def forward_encoder(
+        self,
+        audio: Tensor,
+        imgs: Tensor,
+        mask_ratio_a: float,
+        mask_ratio_v: float,
+        mask_mode: MaskMode = "unstructured",
+        noise_a: Tensor | None = None,
+        noise_v: Tensor | None = None,
+    ) -> Encoded:
+        """Encode the tokens that masking leaves, in the joint pass and in the two single-modality passes.
+
+        `noise_a` [B, La] and `noise_v` [B, Lv] decide the masks (smallest kept); where not given they are drawn, audio
+        first, and struck by `mask_mode`. Pictures are always masked unstructured.
+        """
+        a, v = self.embed_a(audio), self.embed_v(imgs)
+        if noise_a is None:
+            noise_a = torch.rand(a.shape[:2], device=a.device)
+            # the global generator, so that seeding `random` reproduces the original's draws
+            generator: Any = random
+            noise_a = strike(noise_a, mask_mode, mask_ratio_a, *self.grid_a, rng=generator)
+        if noise_v is None:
+            noise_v = torch.rand(v.shape[:2], device=v.device)
+        mask_a, mask_v = mask_from_noise(noise_a, mask_ratio_a), mask_from_noise(noise_v, mask_ratio_v)
+        a = self.stream_a(keep_tokens(a, mask_a))  # [B, Ka, D]
+        v = self.stream_v(keep_tokens(v, mask_v))  # [B, Kv, D]
+        latent = self.shared(torch.cat([a, v], dim=1))  # [B, Ka+Kv, D]
+        return Encoded(latent, mask_a, mask_v, self._contrast_pass(a, "a"), self._contrast_pass(v, "v"))
+
+    def _contrast_pass(self, tokens: Tensor, modality: Modality) -> Tensor:
+        if self.chain_contrast:
+            return self.shared(tokens, modality)
+        return self.final_norm(self.blocks_u[-1](tokens, modality), modality)
+
+    def forward_decoder(self, latent: Tensor, mask_a: Mask, mask_v: Mask) -> tuple[Tensor, Tensor]:
+        """Predict every patch from the latent [B, Ka+Kv, D]: audio [B, La, p*p] and picture [B, Lv, p*p*C]."""
+        x = self.decoder_embed(latent)
+        kept_a = mask_a.ids_keep.shape[1]
+        a = self._with_mask_tokens(x[:, :kept_a], mask_a) + self.decoder_pos_embed_a + self.decoder_modality_a
+        v = self._with_mask_tokens(x[:, kept_a:], mask_v) + self.decoder_pos_embed_v + self.decoder_modality_v
+        x = torch.cat([a, v], dim=1)  # [B, La+Lv, Dd]
+        for block in self.decoder_blocks:
+            x = block(x)
+        x = self.decoder_norm(x)
+        return self.decoder_pred_a(x[:, : self.num_patches_a]), self.decoder_pred_v(x[:, self.num_patches_a :])
+
+    def _with_mask_tokens(self, kept: Tensor, mask: Mask) -> Tensor:
+        batch, length = mask.ids_restore.shape
+        missing = self.mask_token.to(kept.dtype).expand(batch, length - kept.shape[1], -1)
+        shuffled = torch.cat([kept, missing], dim=1)  # [B, L, Dd], kept tokens first
+        return torch.gather(shuffled, 1, mask.ids_restore.unsqueeze(-1).expand(-1, -1, shuffled.shape[2]))
+
+    def forward_contrastive(self, audio_rep: Tensor, video_rep: Tensor, bidirect_contrast: bool = False) -> tuple[Tensor, Tensor]:
+        """Return InfoNCE loss and top-1 accuracy over the batch (equation 4) from pooled tokens [B, D] of each modality.
+
+        One direction as published: for each video the softmax runs over the audios. With `bidirect_contrast`, the mean
+        of both directions.
+        """
+        audio_rep, video_rep = F.normalize(audio_rep, dim=-1), F.normalize(video_rep, dim=-1)
+        logits = video_rep @ audio_rep.t() / TEMPERATURE  # [video, audio]
+        target = torch.arange(len(logits), device=logits.device)
+        directions = [logits, logits.t()] if bidirect_contrast else [logits]
+        losses = torch.stack([F.cross_entropy(rows, target) for rows in directions])
+        hits = torch.stack([(rows.argmax(1) == target).float().mean() for rows in directions])
+        return losses.mean(), hits.mean()
+
+    def forward_mae_loss(self, audio_or_imgs: Tensor, pred: Tensor, mask: Tensor, modality: Modality) -> Tensor:
+        """Mean squared error over the removed patches of one modality; `mask` [B, L] has 1 where removed."""
+        if modality == "a":
+            target = patchify(audio_or_imgs.unsqueeze(1).transpose(2, 3), self.audio_patch_size)
+        else:
+            target = patchify(audio_or_imgs, self.patch_size)
+        return masked_patch_loss(pred, target, mask, self.norm_pix_loss)
+
+    def forward(
+        self,
+        audio: Tensor,
+        imgs: Tensor,
+        mask_ratio_a: float = 0.75,
+        mask_ratio_v: float = 0.75,
+        mae_loss_weight: float = 1.0,
+        contrast_loss_weight: float = 0.01,
+        mask_mode: MaskMode = "unstructured",
+        *,
+        bidirect_contrast: bool = False,
+        noise_a: Tensor | None = None,
+        noise_v: Tensor | None = None,
+    ) -> PretrainOutput:
+        """Weighted sum of reconstruction and contrastive loss of audio [B, T, M] and pictures [B, C, H, W] (equation 6).
+
+        A weight of 0 skips its branch.
+        """
+        encoded = self.forward_encoder(audio, imgs, mask_ratio_a, mask_ratio_v, mask_mode, noise_a, noise_v)
+        zero = audio.new_zeros(())
+        loss_mae_a = loss_mae_v = loss_mae = loss_c = c_acc = zero
+        if mae_loss_weight != 0:
+            pred_a, pred_v = self.forward_decoder(encoded.latent, encoded.mask_a, encoded.mask_v)
+            loss_mae_a = self.forward_mae_loss(audio, pred_a, encoded.mask_a.mask, "a")
+            loss_mae_v = self.forward_mae_loss(imgs, pred_v, encoded.mask_v.mask, "v")
+            loss_mae = mae_loss_weight * (loss_mae_a + loss_mae_v)
+        if contrast_loss_weight != 0:
+            nce, c_acc = self.forward_contrastive(
+                encoded.latent_c_a.mean(dim=1), encoded.latent_c_v.mean(dim=1), bidirect_contrast
+            )
+            loss_c = contrast_loss_weight * nce
+        return PretrainOutput(
+            loss_mae + loss_c, loss_mae, loss_mae_a, loss_mae_v, loss_c, encoded.mask_a.mask, encoded.mask_v.mask, c_acc
+        )
+
+    def forward_inpaint(
+        self,
+        audio: Tensor,
+        imgs: Tensor,
+        mask_ratio_a: float = 0.75,
+        mask_ratio_v: float = 0.75,
+        mask_mode: MaskMode = "unstructured",
+        *,
+        noise_a: Tensor | None = None,
+        noise_v: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return predictions [B, La, p*p] and [B, Lv, p*p*C], masks [B, La] and [B, Lv], and the two losses."""
+        encoded = self.forward_encoder(audio, imgs, mask_ratio_a, mask_ratio_v, mask_mode, noise_a, noise_v)
+        pred_a, pred_v = self.forward_decoder(encoded.latent, encoded.mask_a, encoded.mask_v)
+        mask_a, mask_v = encoded.mask_a.mask, encoded.mask_v.mask
+        loss_a = self.forward_mae_loss(audio, pred_a, mask_a, "a")
+        loss_v = self.forward_mae_loss(imgs, pred_v, mask_v, "v")
+        return pred_a, pred_v, mask_a, mask_v, loss_a, loss_v
+
+    def forward_feat(self, audio: Tensor, imgs: Tensor) -> tuple[Tensor, Tensor]:
+        """Unmasked token features of each modality, for retrieval: [B, La, D] and [B, Lv, D]."""
+        a = self.shared(self.stream_a(self.embed_a(audio)), "a")
+        v = self.shared(self.stream_v(self.embed_v(imgs)), "v")
+        return a, v

@@ -1,0 +1,110 @@
+"""CAV-MAE with a classification head, in the five modality modes (Gong et al. 2023, sections 3.4 and 4.2)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cavmae.models.blocks import Modality
+from cavmae.models.encoder import AudioVisualEncoder
+
+Mode = Literal["multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly"]
+MODES: tuple[Mode, ...] = ("multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly")
+
+
+class CAVMAEFT(AudioVisualEncoder):
+    """The fine-tuning model; the defaults are the published base model.
+
+    Modes: `multimodal` sees both; `audioonly` and `videoonly` are trained and used on one modality; `missingaudioonly`
+    and `missingvideoonly` use a model trained on both where only audio, or only video, is at hand.
+    """
+
+    def __init__(
+        self,
+        label_dim: int,
+        img_size: int = 224,
+        audio_length: int = 1024,
+        patch_size: int = 16,
+        in_chans: int = 3,
+        embed_dim: int = 768,
+        modality_specific_depth: int = 11,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        tr_pos: bool = True,
+        *,
+        depth: int = 12,
+        num_mel_bins: int = 128,
+        audio_patch_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            img_size=img_size,
+            audio_length=audio_length,
+            patch_size=patch_size,
+            in_chans=in_chans,
+            embed_dim=embed_dim,
+            modality_specific_depth=modality_specific_depth,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            tr_pos=tr_pos,
+            depth=depth,
+            num_mel_bins=num_mel_bins,
+            audio_patch_size=audio_patch_size,
+        )
+        self.label_dim = label_dim
+        self.mlp_head = nn.Sequential(nn.LayerNorm(embed_dim), nn.Linear(embed_dim, label_dim))
+        self.initialize_weights()
+
+    def forward(self, a: Tensor | None, v: Tensor | None, mode: Mode) -> Tensor:
+        """Logits [B, label_dim] of log-mel [B, T, M] and pictures [B, C, H, W]; a modality not in use may be None.
+
+        Raises ValueError for an unknown mode or a missing input.
+        """
+        logits: Tensor = self.mlp_head(self.pooled(a, v, mode))
+        return logits
+
+    def frame_logits(self, a: Tensor | None, frames: Tensor, count: int, mode: Mode) -> Tensor:
+        """Logits [B * count, label_dim] of `count` pictures a clip, frames [B * count, C, H, W]; audio is streamed once."""
+        if mode != "multimodal":
+            return self(a, frames, mode)  # type: ignore[no-any-return]
+        audio = self._stream("a", a, mode).repeat_interleave(count, dim=0)  # [B*count, La, D]
+        tokens = torch.cat([audio, self._stream("v", frames, mode)], dim=1)
+        logits: Tensor = self.mlp_head(self.shared(tokens).mean(dim=1))
+        return logits
+
+    def pooled(self, a: Tensor | None, v: Tensor | None, mode: Mode) -> Tensor:
+        """The mean token [B, D] that the head sees."""
+        if mode == "multimodal":
+            tokens = torch.cat([self._stream("a", a, mode), self._stream("v", v, mode)], dim=1)
+            return self.shared(tokens).mean(dim=1)
+        if mode == "audioonly":
+            return self.shared(self._stream("a", a, mode), "a").mean(dim=1)
+        if mode == "videoonly":
+            return self.shared(self._stream("v", v, mode), "v").mean(dim=1)
+        if mode == "missingaudioonly":
+            return self._two_passes(self._stream("a", a, mode), "a")
+        if mode == "missingvideoonly":
+            return self._two_passes(self._stream("v", v, mode), "v")
+        raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
+
+    def _stream(self, modality: Modality, x: Tensor | None, mode: Mode) -> Tensor:
+        if x is None:
+            raise ValueError(f"mode {mode!r} needs {'audio' if modality == 'a' else 'pictures'}")
+        return self.stream_a(self.embed_a(x)) if modality == "a" else self.stream_v(self.embed_v(x))
+
+    def _two_passes(self, tokens: Tensor, modality: Modality) -> Tensor:
+        # the head was trained on the unified pass: it meets the absent modality half way
+        return (self.shared(tokens).mean(dim=1) + self.shared(tokens, modality).mean(dim=1)) / 2
+
+    def forward_feat(
+        self, a: Tensor | None, v: Tensor | None, mode: Literal["av", "a", "v"] = "av"
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Token features [B, L, D] of the single-modality passes: both, or one, as `mode` says."""
+        if mode not in ("av", "a", "v"):
+            raise ValueError(f"unknown feature mode {mode!r}; known: av, a, v")
+        tokens_a = self.shared(self._stream("a", a, "multimodal"), "a") if "a" in mode else None
+        tokens_v = self.shared(self._stream("v", v, "multimodal"), "v") if "v" in mode else None
+        if tokens_a is not None and tokens_v is not None:
+            return tokens_a, tokens_v
+        only = tokens_a if tokens_a is not None else tokens_v
+        assert only is not None
+        return only

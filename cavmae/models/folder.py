@@ -1,0 +1,166 @@
+"""The model folder: config.json, model.safetensors, lineage.json. Enough to use a model, and to know where it is from."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cavmae.errors import InputError
+from cavmae.features.fbank import FbankSettings
+from cavmae.models.cavmae import CAVMAE
+from cavmae.models.cavmaeft import CAVMAEFT, Mode
+from cavmae.models.encoder import AudioVisualEncoder
+from cavmae.storage import read_json, replace_folder, sha256_file, write_atomic, write_json
+
+CONFIG, WEIGHTS, LINEAGE = "config.json", "model.safetensors", "lineage.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Architecture(_Frozen):
+    """Constructor arguments that pretraining and fine-tuning share."""
+
+    img_size: int
+    audio_length: int
+    num_mel_bins: int
+    patch_size: int
+    audio_patch_size: int
+    embed_dim: int
+    depth: int
+    modality_specific_depth: int
+    num_heads: int
+    mlp_ratio: float
+    decoder_embed_dim: int
+    decoder_depth: int
+    decoder_num_heads: int
+
+
+class ClipShape(_Frozen):
+    """How a video becomes an input: window in seconds, frames a clip, stored frame size, rate of the waveform."""
+
+    window_s: float
+    frames: int
+    frame_size: int
+    frame_index: Literal["exact", "official"]
+    sample_rate: int
+
+
+class Normalisation(_Frozen):
+    """Mean and standard deviation of the log-mel of the clips that the first model of the line was trained on."""
+
+    mean: float
+    std: float
+
+
+class LabelName(_Frozen):
+    """One output of a classifier."""
+
+    mid: str
+    display_name: str
+
+
+class ModelConfig(_Frozen):
+    """All that is needed to use the weights."""
+
+    format: Literal[1] = 1
+    kind: Literal["pretrained", "classifier"]
+    architecture: Architecture
+    clip: ClipShape
+    normalisation: Normalisation
+    norm_pix_loss: bool | None = None
+    mode: Mode | None = None
+    single_label: bool | None = None
+    labels: list[LabelName] | None = None
+
+    @property
+    def fbank(self) -> FbankSettings:
+        """Settings of the log-mel front end."""
+        return FbankSettings(self.clip.sample_rate, self.architecture.num_mel_bins, self.architecture.audio_length)
+
+    def build(self) -> CAVMAE | CAVMAEFT:
+        """Return the model with first weights drawn from torch's generator; raises InputError for sizes that do not fit."""
+        sizes = self.architecture.model_dump()
+        decoder = {key: sizes.pop(key) for key in ("decoder_embed_dim", "decoder_depth", "decoder_num_heads")}
+        try:
+            if self.kind == "pretrained":
+                return CAVMAE(**sizes, **decoder, norm_pix_loss=bool(self.norm_pix_loss))
+            return CAVMAEFT(len(self.labels or ()), **sizes)
+        except ValueError as error:
+            raise InputError(f"the model cannot be built: {error}") from None
+
+
+def write_model(folder: Path, config: ModelConfig, state: dict[str, Tensor], lineage: dict[str, Any]) -> None:
+    """Replace `folder` by a model folder, whole or not at all."""
+    with replace_folder(folder) as partial:
+        fill_model_folder(partial, config, state, lineage)
+
+
+def fill_model_folder(folder: Path, config: ModelConfig, state: dict[str, Tensor], lineage: dict[str, Any]) -> None:
+    """Write the three files of a model folder into `folder`."""
+    save_weights(folder / WEIGHTS, state)
+    write_json(folder / CONFIG, config.model_dump(exclude_none=True))
+    write_json(folder / LINEAGE, lineage)
+
+
+def save_weights(path: Path, state: dict[str, Tensor]) -> None:
+    """Write a state dict as safetensors, atomically."""
+    with write_atomic(path) as partial:
+        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, partial)
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Return the configuration of a model folder; raises InputError where it is none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such model folder")
+    document = read_json(folder / CONFIG)
+    try:
+        return ModelConfig.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{folder / CONFIG}: key '{where}': {first['msg']}") from None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file; raises InputError where it cannot be read."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def read_model(folder: Path) -> tuple[ModelConfig, CAVMAE | CAVMAEFT]:
+    """Return configuration and model of a folder, weights loaded strictly; raises InputError naming what does not fit."""
+    config = read_config(folder)
+    model = config.build()
+    load_into(model, read_weights(folder / WEIGHTS), folder / WEIGHTS)
+    return config, model
+
+
+def load_into(model: AudioVisualEncoder, state: dict[str, Tensor], path: Path) -> None:
+    """Load `state`, read from `path`, strictly; raises InputError naming what is missing, unexpected or of another shape."""
+    try:
+        model.load_strict(state)
+    except ValueError as error:
+        raise InputError(f"{path}: the weights do not fit the model: {error}") from None
+
+
+def model_fingerprint(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of weights and configuration of a model folder."""
+    for name in (WEIGHTS, CONFIG):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: not a model folder, {name} is missing")
+    return {name: sha256_file(folder / name) for name in (WEIGHTS, CONFIG)}
+
+
+def encoder_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """Return the state without what only pretraining uses: decoder and mask token."""
+    return {key: value for key, value in model.state_dict().items() if not key.startswith(("decoder_", "mask_token"))}

@@ -1,0 +1,85 @@
+"""Where a model comes from: code, parameters, data, parents. The same inputs give the same lineage, byte for byte."""
+
+import hashlib
+import os
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cavmae.models.folder import LINEAGE, model_fingerprint
+from cavmae.params import Section
+from cavmae.storage import read_json, sha256_file
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGES = ("cavmae", "numpy", "torch", "torchaudio", "av", "pillow", "safetensors", "scikit-learn")
+_DATASET_FILES = ("index.json", "clips.parquet", "labels.csv")
+IMAGE_VARIABLE = "CAVMAE_IMAGE_DIGEST"
+
+
+def lineage_of(step: str, params: Section, dataset: Path | None, parents: dict[str, Path]) -> dict[str, Any]:
+    """Return the lineage of a model that `step` makes with `params` from a validated data set and parent model folders.
+
+    Each parent stands there with its hashes and its own lineage, so that the line goes back to the first model.
+    """
+    return {
+        "format": 1,
+        "step": step,
+        "params": params.model_dump(mode="json"),
+        "code": {**_git(), "sha256": code_fingerprint()},
+        "packages": _versions(),
+        "image": os.environ.get(IMAGE_VARIABLE) or None,
+        "dataset": dataset_fingerprint(dataset) if dataset is not None else None,
+        "parents": {
+            name: {"files": model_fingerprint(folder), "lineage": read_json(folder / LINEAGE)} for name, folder in parents.items()
+        },
+    }
+
+
+def dataset_fingerprint(dataset: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files that say which clips, labels and shards a data set has."""
+    return {name: sha256_file(dataset / name) for name in _DATASET_FILES if (dataset / name).is_file()}
+
+
+@lru_cache(maxsize=1)
+def code_fingerprint() -> str:
+    """Return the SHA-256 over the library's own source files."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _git() -> dict[str, Any]:
+    """Commit of the working copy that the library lies in and whether it was clean; None where there is no git."""
+
+    def ask(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(_PACKAGE), *arguments], capture_output=True, text=True, timeout=30, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    status = ask("status", "--porcelain", "--untracked-files=no", "--", str(_PACKAGE))
+    return {"commit": ask("rev-parse", "HEAD"), "clean": None if status is None else not status}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def code_commit() -> str:
+    """Return the git commit of the working copy for a person, or `unknown`."""
+    git = _git()
+    if git["commit"] is None:
+        return "unknown"
+    return f"{git['commit']}{'' if git['clean'] else ' with local changes'}"

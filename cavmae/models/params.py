@@ -1,0 +1,38 @@
+"""Parameters of the step that makes the first model."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cavmae.params import Section
+
+Size = Annotated[int, Field(ge=1)]
+
+
+class ArchitectureParams(Section):
+    """Sizes of the model; img_size and audio_length follow the data where they are null."""
+
+    img_size: Size | None
+    audio_length: Size | None
+    num_mel_bins: Size
+    patch_size: Size
+    audio_patch_size: Size
+    embed_dim: Size
+    depth: Size
+    modality_specific_depth: Annotated[int, Field(ge=0)]
+    num_heads: Size
+    mlp_ratio: Annotated[float, Field(gt=0)]
+    decoder_embed_dim: Size
+    decoder_depth: Annotated[int, Field(ge=0)]
+    decoder_num_heads: Size
+
+
+class AdaptParams(Section):
+    """Where the first weights come from, and the shape of the model."""
+
+    checkpoint: str | None
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    mean: float | None
+    std: Annotated[float, Field(gt=0)] | None
+    threads: Size
+    model: ArchitectureParams

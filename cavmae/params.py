@@ -1,0 +1,124 @@
+"""params.yaml: every knob of every step with its default, its unit in the comment beside it, and nowhere else."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cavmae.errors import InputError
+
+
+class Section(BaseModel):
+    """Base of the frozen, typed parameter models: one for each section of params.yaml. Fields have no defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+
+def default_params_path() -> Path:
+    """Return ./params.yaml where there is one, else the copy that came with the library."""
+    here = Path("params.yaml")
+    if here.is_file():
+        return here
+    package = Path(__file__).resolve().parent
+    packaged = package / "params.yaml"
+    return packaged if packaged.is_file() else package.parent / "params.yaml"
+
+
+def load_section(model: type[SectionType], name: str, path: Path, overrides: Sequence[str] = ()) -> SectionType:
+    """Return section `name` of the file `path`, with `key=value` overrides applied, checked against `model`.
+
+    Keys of overrides are relative to the section (`lr=1e-3`, `model.embed_dim=96`); the section's own name may stand in
+    front. An unknown key, a wrong type or an impossible value raises InputError naming the key, the value and what is
+    allowed.
+    """
+    section = _read_section(name, path)
+    for override in overrides:
+        _apply_override(section, name, override)
+    try:
+        return model.model_validate(section)
+    except ValidationError as error:
+        raise InputError("; ".join(_explain(name, path, detail) for detail in error.errors())) from None
+
+
+def knobs(name: str, path: Path) -> dict[str, tuple[Any, str]]:
+    """Return `{dotted key: (default, comment)}` of one section, in file order; the comment is the knob's documentation."""
+    comments: dict[str, str] = {}
+    trail: list[tuple[int, str]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        found = re.match(r"^( *)([A-Za-z_][\w-]*):(.*)$", line)
+        if not found:
+            continue
+        indent, key, rest = len(found[1]), found[2], found[3]
+        trail = [(at, name) for at, name in trail if at < indent] + [(indent, key)]
+        comment = re.search(r"\s#\s*(.*)$", rest)
+        comments[".".join(part for _, part in trail)] = comment[1].strip() if comment else ""
+    flat: dict[str, tuple[Any, str]] = {}
+
+    def flatten(value: Any, key: str) -> None:
+        if isinstance(value, dict) and value:
+            for inner, item in value.items():
+                flatten(item, f"{key}.{inner}")
+        else:
+            flat[key.removeprefix(f"{name}.")] = (value, comments.get(key, ""))
+
+    flatten(_read_section(name, path), name)
+    return flat
+
+
+def _read_section(name: str, path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; name the parameter file with --params") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if not isinstance(document, dict) or not isinstance(document.get(name), dict):
+        raise InputError(f"{path}: section '{name}' is missing")
+    section: dict[str, Any] = document[name]
+    return section
+
+
+def _apply_override(section: dict[str, Any], name: str, override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if parts[0] == name and name not in section:
+        parts = parts[1:]
+    if not equals or not all(parts):
+        raise InputError(f"--set {override}: give it as key=value, for example --set seed=1")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}: the value is not valid YAML") from None
+    target = section
+    for depth, part in enumerate(parts):
+        if part not in target:
+            known = ", ".join(sorted(target))
+            raise InputError(
+                f"--set {override}: section '{name}' has no key '{'.'.join(parts[: depth + 1])}'; known keys: {known}"
+            )
+        if depth == len(parts) - 1:
+            target[part] = value
+        elif isinstance(target[part], dict):
+            target = target[part]
+        else:
+            raise InputError(f"--set {override}: '{'.'.join(parts[: depth + 1])}' holds a value, not a group of keys")
+
+
+def _explain(name: str, path: Path, detail: Any) -> str:
+    key = ".".join([name, *(str(part) for part in detail["loc"])])
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown parameter '{key}'; remove it or correct its name"
+    if detail["type"] == "missing":
+        return f"{path}: parameter '{key}' is missing"
+    return f"{path}: parameter '{key}' is {detail['input']!r}; {message[0].lower()}{message[1:]}"

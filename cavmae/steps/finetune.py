@@ -1,0 +1,87 @@
+"""Step `finetune`: a pretrained model becomes a classifier of sound, of pictures or of both."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cavmae.errors import InputError
+from cavmae.steps.step import Artifact, Step
+from cavmae.training.params import FinetuneParams
+
+if TYPE_CHECKING:
+    from cavmae.dataset.loader import ClipSet
+    from cavmae.models.folder import ModelConfig
+
+log = logging.getLogger(__name__)
+
+
+def finetune(dataset: Path, start: Path, model: Path, curves: Path, events: Path, params: FinetuneParams) -> None:
+    """Fine-tune on the labelled clips of the train split, in one of the five modality modes.
+
+    Continues from the last checkpoint where an equal run was stopped. Raises InputError where the data has no labels, and
+    StepFailed where the loss is no longer finite.
+    """
+    from cavmae.dataset.loader import ClipSet
+    from cavmae.models.cavmaeft import CAVMAEFT
+    from cavmae.models.folder import read_config, read_model
+    from cavmae.models.lineage import lineage_of
+    from cavmae.training.finetuning import Finetuning
+    from cavmae.training.runs import prepare_torch, train
+
+    prepare_torch(params.device, params.threads, params.seed)
+    data = ClipSet(dataset)
+    if read_config(start).kind != "pretrained":
+        raise InputError(f"{start}: is a classifier; fine-tuning starts from an adapted or pretrained model")
+    config = _classifier_config(read_config(start), data, params)
+    network = config.build()
+    assert isinstance(network, CAVMAEFT)
+    if not params.from_scratch:
+        _, pretrained = read_model(start)
+        state = network.state_dict()
+        state.update({key: value for key, value in pretrained.state_dict().items() if key in state})
+        network.load_state_dict(state)
+    lineage = lineage_of("finetune", params, dataset, {"start": start})
+    objective = Finetuning(network, config, data, params)
+    rows = train("finetune", objective, params, lineage, config, model, curves, events, params.head_lr)
+    last = ", ".join(f"{key} {value:.3f}" for key, value in rows[-1].items() if key.startswith("val_"))
+    log.info(
+        "finetune (%s): %d epochs on %d clips, %s -> %s", params.mode, params.epochs, len(objective.train.clips), last, model
+    )
+
+
+def _classifier_config(start: "ModelConfig", data: "ClipSet", params: FinetuneParams) -> "ModelConfig":
+    """The starting model's configuration with labels, mode and loss; `auto` takes CE where every clip has one label."""
+    from cavmae.models.folder import LabelName
+
+    clips = [clip for split in data.splits.values() for clip in split]
+    several = any(len(clip.labels) > 1 for clip in clips)
+    if params.loss == "ce" and several:
+        log.warning("finetune: loss is 'ce', but some clips have several labels; their weights are summed, not normalised")
+    return start.model_copy(
+        update={
+            "kind": "classifier",
+            "norm_pix_loss": None,
+            "mode": params.mode,
+            "single_label": params.loss == "ce" or (params.loss == "auto" and not several),
+            "labels": [LabelName(mid=label.mid, display_name=label.display_name) for label in data.labels],
+        }
+    )
+
+
+STEP = Step(
+    function=finetune,
+    params=FinetuneParams,
+    inputs=(
+        Artifact("dataset", "data/validated", "validated data set"),
+        Artifact("start", "models/pretrained", "model folder to start from"),
+    ),
+    outputs=(
+        Artifact("model", "models/finetuned/multimodal", "folder for the classifier"),
+        Artifact("curves", "metrics/curves/multimodal.tsv", "learning curves"),
+        Artifact("events", "runs/multimodal", "folder for TensorBoard events", tracked=False),
+    ),
+    image="train",
+    cpu=8,
+    memory_gb=32,
+    gpu=1,
+)

@@ -1,0 +1,60 @@
+"""Step `package`: the model folder that leaves the pipeline."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from cavmae.params import Section
+from cavmae.steps.step import Artifact, Step
+
+log = logging.getLogger(__name__)
+
+
+class PackageParams(Section):
+    """What the card says beyond what is measured."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def package(start: Path, metrics: Path, model: Path, params: PackageParams) -> None:
+    """Put the final model folder together: weights, configuration, lineage, metrics, run facts and a model card.
+
+    run.json (who, when, where, how long each step took) is the one file that differs between equal runs.
+    """
+    import shutil
+
+    from cavmae.models.card import model_card
+    from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, model_fingerprint, read_config
+    from cavmae.models.lineage import lineage_of
+    from cavmae.runlog import run_facts
+    from cavmae.storage import read_json, replace_folder, write_json
+
+    config = read_config(start)
+    figures = read_json(metrics)
+    lineage = lineage_of("package", params, None, {"start": start})
+    hashes = model_fingerprint(start)
+    with replace_folder(model) as partial:
+        shutil.copyfile(start / WEIGHTS, partial / WEIGHTS)
+        shutil.copyfile(start / CONFIG, partial / CONFIG)
+        write_json(partial / LINEAGE, lineage)
+        write_json(partial / "metrics.json", figures)
+        write_json(partial / "run.json", run_facts())
+        card = model_card(params.name, config, figures, lineage, hashes[WEIGHTS])
+        (partial / "README.md").write_text(card, encoding="utf-8")
+    log.info("package: %s -> %s", params.name, model)
+
+
+STEP = Step(
+    function=package,
+    params=PackageParams,
+    inputs=(
+        Artifact("start", "models/averaged/multimodal", "model folder to package"),
+        Artifact("metrics", "metrics/evaluation.json", "what `evaluate` measured"),
+    ),
+    outputs=(Artifact("model", "models/final", "folder for the final model"),),
+    image="train",
+    cpu=1,
+    memory_gb=4,
+)

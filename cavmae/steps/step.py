@@ -1,0 +1,57 @@
+"""What a step is: a typed function and its description, from which its command is built.
+
+The Kubeflow component and the DVC stage of a step are written by hand and held against the same description by tests.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cavmae.params import Section
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file or folder that a step reads or writes; `path` is where it lies on a laptop, relative to the project.
+
+    An optional one may be left out: the function then gets None. One that is not tracked is no DVC output, because it is
+    different at every run. A positional one has no flag on the command line, and `path` is only its name there.
+    """
+
+    name: str
+    path: str
+    help: str
+    optional: bool = False
+    tracked: bool = True
+    positional: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step's description. `function` takes every input and output by name as a Path, and `params`."""
+
+    function: Callable[..., Any]
+    params: type[Section]
+    inputs: tuple[Artifact, ...]
+    outputs: tuple[Artifact, ...]
+    image: Literal["data", "train"]
+    cpu: int
+    memory_gb: int
+    gpu: int = 0
+    present: Callable[[Any, Any], str] | None = None  # what the terminal shows of the function's result
+
+    @property
+    def name(self) -> str:
+        """The step's name: of its function, its command, its section of params.yaml, its stage and its component."""
+        return self.function.__name__
+
+    @property
+    def summary(self) -> str:
+        """First line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").splitlines()[0]
+
+    def run(self, params: Section, paths: dict[str, Path | None]) -> Any:
+        """Call the function with its paths and checked parameters."""
+        return self.function(**paths, params=params)

@@ -1,0 +1,92 @@
+"""Reading and writing files so that nothing partial is ever left looking whole."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cavmae.errors import InputError
+
+PARTIAL = ".partial"
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def write_atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on failure removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it takes the place of `path`, on failure it is removed.
+
+    A run that was killed leaves at most `<name>.partial`, which the next run clears away.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def to_json(value: Any) -> str:
+    """Return `value` as sorted, indented JSON: equal values give equal bytes. NaN and infinity raise ValueError."""
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` atomically, as `to_json` prints it."""
+    with write_atomic(path) as partial:
+        partial.write_text(to_json(value), encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON value in `path`; a missing or malformed file raises InputError."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits; memory stays at one megabyte."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Return the SHA-256 of a value's canonical JSON: the key under which work on that value can be found again."""
+    return hashlib.sha256(to_json(value).encode()).hexdigest()
+
+
+def work_folder(*parts: str) -> Path:
+    """Return a folder for state that a stopped run needs to continue; it is no output of any step.
+
+    It lies in `.cavmae` below the current folder, or where the environment variable CAVMAE_WORK says.
+    """
+    return Path(os.environ.get("CAVMAE_WORK", ".cavmae")).joinpath(*parts)

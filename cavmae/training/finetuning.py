@@ -1,0 +1,111 @@
+"""The fine-tuning objective: labels from sound, picture or both."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cavmae.dataset.loader import ClipRecord, ClipSet, balance_weights, epoch_order
+from cavmae.errors import InputError
+from cavmae.evaluation.inference import predict_clips
+from cavmae.evaluation.metrics import classification
+from cavmae.features.augment import Augmentation
+from cavmae.features.front_end import FrontEnd
+from cavmae.features.mixup import smooth_and_mix
+from cavmae.models.cavmaeft import CAVMAEFT
+from cavmae.models.folder import ModelConfig
+from cavmae.training.batches import BatchBuilder, TrainBatch
+from cavmae.training.params import FinetuneParams
+
+
+class Finetuning:
+    """Objective over the labelled clips of the train split."""
+
+    def __init__(self, model: CAVMAEFT, config: ModelConfig, data: ClipSet, params: FinetuneParams) -> None:
+        self.model, self.config, self.params = model, config, params
+        self.front_end = FrontEnd(config.fbank, config.normalisation.mean, config.normalisation.std)
+        clips = labelled(data, "train")
+        if params.label_fraction < 1:
+            clips = stratified_share(clips, params.label_fraction, params.seed)
+        self.train = BatchBuilder(
+            clips,
+            config.fbank,
+            config.architecture.img_size,
+            params.seed,
+            Augmentation(params.freq_mask, params.time_mask, params.noise, params.roll),
+            targets=data.targets(clips),
+            mixup=params.mixup,
+        )
+        self.val_clips = [clip for clip in data.splits["val"] if clip.labels]
+        self.val_targets = data.targets(self.val_clips)
+        self.weights = balance_weights(clips) if params.balanced_sampling else None
+        self.mode = params.mode
+        if params.freeze_base:
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(name.startswith("mlp_head"))
+
+    def order(self, epoch: int) -> np.ndarray:
+        """A permutation of the clips, or balanced draws with replacement."""
+        return epoch_order(len(self.train.clips), self.params.seed, epoch, self.weights)
+
+    def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
+        """Batch with frames, partners and augmentation drawn."""
+        return self.train.build(indices, epoch)
+
+    def loss(self, batch: TrainBatch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy, binary for several labels a clip, against smoothed and mixed targets."""
+        raw = batch.raw.to(device)
+        partner = batch.partner.to(device) if batch.partner is not None else None
+        weight = batch.weight.to(device) if batch.weight is not None else None
+        audio = self.front_end.audio(raw, batch.draws, partner, weight) if "video" not in self.mode else None
+        images = self.front_end.images(raw, partner, weight) if "audio" not in self.mode else None
+        logits = self.model(audio, images, self.mode).float()
+        assert batch.targets is not None
+        targets = batch.targets.to(device)
+        other = batch.partner_targets.to(device) if batch.partner_targets is not None else targets
+        share = weight if weight is not None else torch.ones(len(targets), device=device)
+        targets = smooth_and_mix(targets, other, share, self.params.label_smoothing)
+        if self.config.single_label:
+            return F.cross_entropy(logits, targets), {}
+        return F.binary_cross_entropy_with_logits(logits, targets), {}
+
+    def validate(self, device: torch.device) -> dict[str, float]:
+        """Loss, accuracy and mAP on the middle frame of the validation clips."""
+        if not self.val_clips:
+            return {}
+        single = bool(self.config.single_label)
+        scores = predict_clips(self.model, self.config, self.val_clips, self.mode, "middle", self.params.batch_size, device)
+        figures = classification(self.val_targets, scores, single)
+        clipped = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
+        target = self.val_targets
+        cross = -(target * np.log(clipped)).sum(1) if single else -_binary(target, clipped).mean(1)
+        return {"loss": float(cross.mean()), "accuracy": figures["accuracy"], "mAP": figures["mAP"]}
+
+
+def labelled(data: ClipSet, split: str) -> list[ClipRecord]:
+    """The clips of a split that have a label; raises InputError where there are none."""
+    clips = [clip for clip in data.split(split) if clip.labels]
+    if not clips:
+        raise InputError(f"{data.folder}: split '{split}' holds no labelled clips; fine-tuning needs labels")
+    return clips
+
+
+def stratified_share(clips: list[ClipRecord], share: float, seed: int) -> list[ClipRecord]:
+    """A seeded share of the clips, at least one of every first label, in their order."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0]))
+    by_label: dict[int, list[int]] = {}
+    for index, clip in enumerate(clips):
+        by_label.setdefault(clip.labels[0], []).append(index)
+    chosen = [
+        index
+        for _, members in sorted(by_label.items())
+        for index in rng.permutation(members)[: max(1, round(len(members) * share))].tolist()
+    ]
+    return [clips[index] for index in sorted(chosen)]
+
+
+def _binary(target: np.ndarray, score: np.ndarray) -> np.ndarray:
+    likelihood: np.ndarray = target * np.log(score) + (1 - target) * np.log(1 - score)
+    return likelihood

@@ -1,0 +1,88 @@
+"""Parameters of the training steps."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cavmae.params import Section
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Ratio = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class TrainingParams(Section):
+    """What pretraining and fine-tuning have in common."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Positive
+    weight_decay: NotNegative
+    optimizer: Literal["adamw", "adam"]
+    beta1: Ratio
+    beta2: Ratio
+    schedule: Literal["cosine", "step", "constant"]
+    warmup_epochs: NotNegative
+    decay_start_epoch: Count
+    decay_every_epochs: Count
+    decay_factor: Annotated[float, Field(gt=0, le=1)]
+    clip_grad_norm: Positive | None
+    noise: bool
+    roll: Annotated[int, Field(ge=0)]
+    keep_epochs: Annotated[int, Field(ge=0)]
+    checkpoint_s: Positive
+    device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bf16"]
+    threads: Count
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> "TrainingParams":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} must be below epochs {self.epochs}")
+        return self
+
+
+class PretrainParams(TrainingParams):
+    """Contrastive masked pretraining."""
+
+    mask_ratio_a: Ratio
+    mask_ratio_v: Ratio
+    mask_mode: Literal["unstructured", "time", "freq", "tf"]
+    mae_loss_weight: NotNegative
+    contrast_loss_weight: NotNegative
+    bidirect_contrast: bool
+    norm_pix_loss: bool
+
+    @model_validator(mode="after")
+    def _some_loss(self) -> "PretrainParams":
+        if self.mae_loss_weight == 0 and self.contrast_loss_weight == 0:
+            raise ValueError("mae_loss_weight and contrast_loss_weight cannot both be 0")
+        return self
+
+
+class FinetuneParams(TrainingParams):
+    """Supervised fine-tuning."""
+
+    mode: Literal["multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly"]
+    loss: Literal["auto", "bce", "ce"]
+    head_lr: Positive
+    freeze_base: bool
+    from_scratch: bool
+    label_fraction: Annotated[float, Field(gt=0, le=1)]
+    balanced_sampling: bool
+    mixup: Share
+    freq_mask: Annotated[int, Field(ge=0)]
+    time_mask: Annotated[int, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+
+
+class AverageParams(Section):
+    """Which epochs' weights are averaged."""
+
+    by: Literal["last", "range", "best"]
+    count: Count
+    first_epoch: Count
+    last_epoch: Count

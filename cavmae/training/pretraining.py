@@ -1,0 +1,75 @@
+"""The pretraining objective: masked reconstruction of both modalities, and contrast between them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cavmae.dataset.loader import ClipSet, epoch_order
+from cavmae.features.augment import Augmentation
+from cavmae.features.front_end import FrontEnd
+from cavmae.models.cavmae import CAVMAE, PretrainOutput
+from cavmae.models.folder import ModelConfig
+from cavmae.training.batches import BatchBuilder, MaskSettings, TrainBatch
+from cavmae.training.engine import mean_over
+from cavmae.training.params import PretrainParams
+
+_METERS = {"mae_a": "loss_mae_a", "mae_v": "loss_mae_v", "contrast": "loss_c", "contrast_accuracy": "c_acc"}
+
+
+class Pretraining:
+    """Objective over all clips of the train split; labels are not looked at."""
+
+    def __init__(self, model: CAVMAE, config: ModelConfig, data: ClipSet, params: PretrainParams) -> None:
+        self.model, self.params = model, params
+        self.front_end = FrontEnd(config.fbank, config.normalisation.mean, config.normalisation.std)
+        masks = MaskSettings(model.grid_a, model.grid_v, params.mask_mode, params.mask_ratio_a)
+
+        def builder(split: str, augmentation: Augmentation) -> BatchBuilder:
+            return BatchBuilder(
+                data.splits[split], config.fbank, config.architecture.img_size, params.seed, augmentation, masks=masks
+            )
+
+        self.train = builder("train", Augmentation(0, 0, params.noise, params.roll))
+        self.val = builder("val", Augmentation(0, 0, False, 0))
+        data.split("train")
+
+    def order(self, epoch: int) -> np.ndarray:
+        """A permutation of the clips."""
+        return epoch_order(len(self.train.clips), self.params.seed, epoch)
+
+    def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
+        """Batch with masks and augmentation drawn."""
+        return self.train.build(indices, epoch)
+
+    def loss(self, batch: TrainBatch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss and its parts."""
+        output = self._forward(batch, device)
+        return output.loss, {name: getattr(output, part).detach() for name, part in _METERS.items()}
+
+    def validate(self, device: torch.device) -> dict[str, float]:
+        """The same losses over the validation clips, always under the masks of epoch 0."""
+        count, size = len(self.val.clips), self.params.batch_size
+        meters = []
+        for at in range(0, count, size):
+            batch = self.val.build(range(at, min(at + size, count)), epoch=0)
+            output = self._forward(batch, device)
+            meters.append((len(batch.clips), {"loss": output.loss} | {k: getattr(output, part) for k, part in _METERS.items()}))
+        return mean_over(meters)
+
+    def _forward(self, batch: TrainBatch, device: torch.device) -> PretrainOutput:
+        raw, params = batch.raw.to(device), self.params
+        assert batch.noise_a is not None and batch.noise_v is not None
+        output: PretrainOutput = self.model(
+            self.front_end.audio(raw, batch.draws),
+            self.front_end.images(raw),
+            params.mask_ratio_a,
+            params.mask_ratio_v,
+            params.mae_loss_weight,
+            params.contrast_loss_weight,
+            bidirect_contrast=params.bidirect_contrast,
+            noise_a=batch.noise_a.to(device),
+            noise_v=batch.noise_v.to(device),
+        )
+        return output

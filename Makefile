@@ -8,7 +8,7 @@ UV := uv==0.9.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types few-labels control requirements clean
+.PHONY: help setup demo test test-slow lint types few-labels control requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,8 +32,8 @@ demo: $(STAMP) ## run the whole job on the sample set: videos in, model and repo
 test: $(STAMP) ## run the fast tests
 	pytest -q -n 2
 
-test-all: $(STAMP) ## run every test this machine can run
-	pytest -q -n 2 -m 'not docker and not airflow and not gpu'
+test-slow: $(STAMP) ## run the slow tests, and those over real media where there are any
+	pytest -q -n 2 -m '(slow or media) and not docker and not airflow and not gpu'
 
 lint: $(STAMP) ## look for faults of style
 	ruff check .

@@ -1,12 +1,17 @@
 """`cavmae <step>`: commands built from the steps' descriptions; their knobs and defaults are those of params.yaml."""
 
 import argparse
+import inspect
+import io
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, get_args
+
+import yaml
 
 from cavmae import __version__, steps
 from cavmae.errors import InputError, Interrupted, StepFailed
@@ -17,6 +22,13 @@ from cavmae.steps import Step
 _NONE = "none"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the words it was given."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; `{self.prog} --help` shows what there is")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 for wrong input, 1 for a failure, 75 for a run that was asked to stop."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -25,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cavmae").setLevel(logging.INFO)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
         if name == "results":
             return _results(given[given.index(name) + 1 :])
@@ -33,8 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logging.getLogger("cavmae").setLevel(logging.DEBUG)
         return _run(steps.load(options.step), options)
     except (InputError, StepFailed, Interrupted) as error:
-        print(f"cavmae {name}: {error}", file=sys.stderr)
+        print(f"{f'cavmae {name}'.strip()}: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `| head` does
+        return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"cavmae {name}: {where}{error.strerror or error}", file=sys.stderr)
@@ -46,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(step: Step, options: argparse.Namespace) -> int:
     overrides = [
-        f"{key}={getattr(options, _knob(key))}"
+        f"{key}={_as_yaml(step, key, getattr(options, _knob(key)))}"
         for key in _flags(step, options.params)
         if getattr(options, _knob(key)) is not None
     ]
@@ -71,16 +88,14 @@ def _run(step: Step, options: argparse.Namespace) -> int:
 
 
 def _parser(name: str, params: Path) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cavmae", description="From videos to a model that understands them by sight and sound."
-    )
+    parser = _Parser(prog="cavmae", description="From videos to a model that understands them by sight and sound.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="step", metavar="STEP", required=True)
     for step in map(steps.load, steps.NAMES):
         command = commands.add_parser(
             step.name,
             help=step.summary,
-            description=step.function.__doc__,
+            description=inspect.getdoc(step.function),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -111,12 +126,8 @@ def _add_options(command: argparse.ArgumentParser, step: Step, params: Path) -> 
 
 def _flags(step: Step, params: Path) -> dict[str, tuple[Any, str]]:
     """The knobs that get a flag of their own: those that stand in no group."""
-    try:
-        return {
-            key: value for key, value in knobs(step.name, params).items() if "." not in key and key in step.params.model_fields
-        }
-    except InputError:
-        return {}  # reported, with its reason, when the section is loaded
+    found = knobs(step.name, params)
+    return {key: value for key, value in found.items() if "." not in key and key in step.params.model_fields}
 
 
 def _params_path(given: Sequence[str]) -> Path:
@@ -131,7 +142,7 @@ def _params_path(given: Sequence[str]) -> Path:
 def _results(arguments: Sequence[str]) -> int:
     from cavmae.results import results_table
 
-    parser = argparse.ArgumentParser(prog="cavmae results", description="Show the figures that `evaluate` wrote as a table.")
+    parser = _Parser(prog="cavmae results", description="Show the figures that `evaluate` wrote as a table.")
     parser.add_argument("--metrics", type=Path, default=Path("metrics/evaluation.json"), help="file that `evaluate` wrote")
     parser.add_argument("--report", type=Path, default=Path("reports/report.html"), help="report whose path is shown")
     options = parser.parse_args(arguments)
@@ -148,6 +159,12 @@ def _knob(key: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, (list, dict)) else str(value)
-    )
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _as_yaml(step: Step, key: str, word: str) -> str:
+    """The YAML that stands for a flag's word: a name or a path is text, whatever YAML would read into it."""
+    kind = step.params.model_fields[key].annotation
+    if kind is not str and (word == "null" or set(get_args(kind)) != {str, type(None)}):
+        return word
+    return yaml.safe_dump(word, width=sys.maxsize)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +16,8 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+
+_UNREADABLE = object()  # what is no YAML
 
 SectionType = TypeVar("SectionType", bound=Section)
 
@@ -34,22 +36,23 @@ def load_section(model: type[SectionType], name: str, path: Path, overrides: Seq
     """Return section `name` of the file `path`, with `key=value` overrides applied, checked against `model`.
 
     Keys of overrides are relative to the section (`lr=1e-3`, `model.embed_dim=96`); the section's own name may stand in
-    front. An unknown key, a wrong type or an impossible value raises InputError naming the key, the value and what is
+    front. Values are YAML; where `model` wants text, it gets text: a folder may be called 2024 or `no`.
+    An unknown key, a wrong type or an impossible value raises InputError naming the key, the value and what is
     allowed.
     """
     section = _read_section(name, path)
-    for override in overrides:
-        _apply_override(section, name, override)
+    given = {_apply_override(section, name, override, model) for override in overrides}
     try:
         return model.model_validate(section)
     except ValidationError as error:
-        raise InputError("; ".join(_explain(name, path, detail) for detail in error.errors())) from None
+        raise InputError("; ".join(_explain(name, path, detail, given) for detail in error.errors())) from None
 
 
 def knobs(name: str, path: Path) -> dict[str, tuple[Any, str]]:
     """Return `{dotted key: (default, comment)}` of one section, in file order; the comment is the knob's documentation."""
     comments: dict[str, str] = {}
     trail: list[tuple[int, str]] = []
+    section = _read_section(name, path)
     for line in path.read_text(encoding="utf-8").splitlines():
         found = re.match(r"^( *)([A-Za-z_][\w-]*):(.*)$", line)
         if not found:
@@ -67,7 +70,7 @@ def knobs(name: str, path: Path) -> dict[str, tuple[Any, str]]:
         else:
             flat[key.removeprefix(f"{name}.")] = (value, comments.get(key, ""))
 
-    flatten(_read_section(name, path), name)
+    flatten(section, name)
     return flat
 
 
@@ -78,7 +81,7 @@ def _read_section(name: str, path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such file; name the parameter file with --params") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
@@ -88,7 +91,8 @@ def _read_section(name: str, path: Path) -> dict[str, Any]:
     return section
 
 
-def _apply_override(section: dict[str, Any], name: str, override: str) -> None:
+def _apply_override(section: dict[str, Any], name: str, override: str, model: type[Section]) -> str:
+    """Set what an override says; return its key, without the section's name."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if parts[0] == name and name not in section:
@@ -97,8 +101,14 @@ def _apply_override(section: dict[str, Any], name: str, override: str) -> None:
         raise InputError(f"--set {override}: give it as key=value, for example --set seed=1")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: the value is not valid YAML") from None
+    except (yaml.YAMLError, ValueError):
+        value = _UNREADABLE
+    kind = _kind(model, parts)
+    wants_text = kind is str or (value is not None and set(get_args(kind)) == {str, type(None)})
+    if wants_text and not isinstance(value, str):
+        value = text.strip()
+    if value is _UNREADABLE:
+        raise InputError(f"--set {override}: the value is not valid YAML")
     target = section
     for depth, part in enumerate(parts):
         if part not in target:
@@ -112,13 +122,28 @@ def _apply_override(section: dict[str, Any], name: str, override: str) -> None:
             target = target[part]
         else:
             raise InputError(f"--set {override}: '{'.'.join(parts[: depth + 1])}' holds a value, not a group of keys")
+    return ".".join(parts)
 
 
-def _explain(name: str, path: Path, detail: Any) -> str:
-    key = ".".join([name, *(str(part) for part in detail["loc"])])
+def _kind(model: type[Section], parts: Sequence[str]) -> Any:
+    """The type that a key is declared with; None for an unknown key."""
+    kind: Any = model
+    for part in parts:
+        field = kind.model_fields.get(part) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        kind = field.annotation if field else None
+    return kind
+
+
+def _explain(name: str, path: Path, detail: Any, given: set[str]) -> str:
+    inside = ".".join(str(part) for part in detail["loc"])
+    key = f"{name}.{inside}" if inside else name
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown parameter '{key}'; remove it or correct its name"
     if detail["type"] == "missing":
         return f"{path}: parameter '{key}' is missing"
-    return f"{path}: parameter '{key}' is {detail['input']!r}; {message[0].lower()}{message[1:]}"
+    sentence = f"{message[0].lower()}{message[1:]}"
+    if isinstance(detail["input"], dict):  # a check of several keys together
+        return f"{path}: parameters '{key}': {sentence}"
+    where = "" if inside in given else f"{path}: "  # an override stands in no file
+    return f"{where}parameter '{key}' is {detail['input']!r}; {sentence}"

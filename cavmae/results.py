@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from cavmae.errors import InputError
 from cavmae.storage import read_json
 
 _COLUMNS = ("accuracy", "mAP", "mAUC", "d_prime", "f1")
@@ -11,11 +12,17 @@ _COLUMNS = ("accuracy", "mAP", "mAUC", "d_prime", "f1")
 def results_table(metrics: Path, report: Path) -> str:
     """Return models x metrics with the confidence interval of accuracy, retrieval, and where the report lies."""
     lines: list[str] = []
-    for split, figures in read_json(metrics).items():
+    document = read_json(metrics)
+    if not isinstance(document, dict) or not all(isinstance(figures, dict) for figures in document.values()):
+        raise InputError(f"{metrics}: is not what `evaluate` writes; run `cavmae evaluate` first")
+    for split, figures in document.items():
         models = {name: values for name, values in figures.items() if isinstance(values, dict) and "mAP" in values}
         if models:
             rows = [[f"{split} split", *_COLUMNS, "95 % interval of accuracy"]]
-            rows += [[name, *(_number(values, key) for key in _COLUMNS), _interval(values)] for name, values in models.items()]
+            rows += [
+                [name, *(_number(values, key) for key in _COLUMNS), _interval(values)]
+                for name, values in sorted(models.items(), key=_place)
+            ]
             ceiling = figures.get("ceiling", {})
             if ceiling:
                 rows.append(["best possible", ", ".join(f"{name} {value:.2f}" for name, value in ceiling.items())])
@@ -28,6 +35,11 @@ def results_table(metrics: Path, report: Path) -> str:
             ]
             lines += [*_aligned(rows), ""]
     return "\n".join([*lines, f"report: {report}"])
+
+
+def _place(item: tuple[str, Any]) -> tuple[bool, str]:
+    """Both modalities first, then the single ones, then what is missing one: by name within."""
+    return item[0] != "multimodal", item[0].replace("multimodal_", "~")
 
 
 def _number(values: dict[str, Any], key: str) -> str:

@@ -36,7 +36,8 @@ def recorded(step: str, outputs: dict[str, str]) -> Iterator[None]:
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
+        # the line break comes first: a line that a killed command left unfinished then spoils no other
+        file.write("\n" + json.dumps(line, sort_keys=True))
 
 
 def run_facts() -> dict[str, Any]:

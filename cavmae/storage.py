@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from cavmae.errors import InputError
 
 PARTIAL = ".partial"
+_LEFTOVER = re.compile(r".+\.[0-9]+\.partial")
 _BLOCK = 1 << 20
 
 
@@ -29,12 +31,23 @@ def write_atomic(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path, process: int | None = None) -> None:
+    """Remove what killed runs (or the killed process of that number) left of `write_atomic` directly in `folder`."""
+    for leftover in folder.glob(f"*.{process or '*'}{PARTIAL}"):
+        if _LEFTOVER.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)
+
+
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, on failure it is removed.
 
-    A run that was killed leaves at most `<name>.partial`, which the next run clears away.
+    A run that was killed leaves at most `<name>.partial`, which the next run clears away. A folder that the current one
+    lies in, or is, raises InputError: it holds more than the work of one step.
     """
+    path = Path(os.path.abspath(path))
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise InputError(f"{path}: would be replaced as a whole, and the current folder lies in it; name a folder of its own")
     partial = path.with_name(path.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -68,6 +81,8 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error})") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
+        raise InputError(f"{path}: not valid JSON ({str(error).partition(';')[0]})") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cavmae.dataset.hashing import HashJournal
 from cavmae.dataset.ingestion import (
-    Placement,
     Window,
     build_manifest,
     cut_windows,
@@ -17,31 +16,43 @@ from cavmae.dataset.ingestion import (
 )
 from cavmae.dataset.labels import Label, read_labels, write_labels
 from cavmae.dataset.params import IngestParams
+from cavmae.dataset.placement import Placement
 from cavmae.dataset.schema import CLIPS, QUARANTINE, Row, read_rows, write_table
 from cavmae.dataset.sources import Candidate, read_source
 from cavmae.errors import InputError
-from cavmae.storage import read_json, sha256_json, work_folder, write_json
+from cavmae.storage import read_json, remove_leftovers, sha256_json, work_folder, write_json
 
 log = logging.getLogger(__name__)
 
 
 def collect(out: Path, params: IngestParams) -> dict[str, int]:
     """Write clips.parquet, quarantine.parquet, labels.csv and source.json into `out`; return the counts."""
+    remove_leftovers(out)
     candidates, facts = _candidates(out, params)
     source = {"source": params.source, "val_source": params.val_source, "test_source": params.test_source}
     previous = _previous(out, source)
-    labels = _labels(candidates, params.labels_csv, read_labels(out / "labels.csv") if previous else [])
+    out.mkdir(parents=True, exist_ok=True)  # seen now rather than after hours of hashing
     log.info("ingest: %d inputs in %s", len(candidates), params.source)
     candidates, unnamed = split_unprintable(candidates)
+    labels = _labels(candidates, params.labels_csv, _labels_before(out, previous))
     candidates, rejected = reject_at_sight(candidates)
     candidates = cut_windows(candidates, Window(params.window_s, params.hop_s))
     journal = HashJournal(work_folder("ingest") / f"{sha256_json(source)[:16]}.jsonl")
     hashes = journal.hash_files((candidate.path for candidate in candidates), params.workers)
-    placement = Placement(params.seed, params.val_share, params.test_share, params.shard_clips)
+    # clips of a split that has a source of its own are not taken from elsewhere
+    val_share = 0.0 if params.val_source else params.val_share
+    test_share = 0.0 if params.test_source else params.test_share
+    placement = Placement(params.seed, val_share, test_share, params.shard_clips)
     rows, duplicates = build_manifest(candidates, hashes, previous, placement, params.source)
-    if not rows:
-        raise InputError(f"source {params.source}: none of its {len(candidates) + len(rejected)} inputs is a media file")
     quarantine = sorted([*unnamed, *rejected, *duplicates], key=lambda row: (row["path"], row["reason"]))
+    if not rows:
+        reasons = Counter(row["reason"] for row in quarantine).most_common()
+        raise InputError(
+            f"source {params.source}: none of its {len(quarantine)} inputs is a media file that can be read "
+            f"({', '.join(f'{count} {reason}' for reason, count in reasons)}; docs/quarantine.md explains the words)"
+        )
+    if not previous:
+        (out / "clips.parquet").unlink(missing_ok=True)  # a run killed below must not pass another source's clips off as its own
     write_labels(out / "labels.csv", labels)
     write_table(out / "quarantine.parquet", quarantine, QUARANTINE)
     write_json(out / "source.json", {**source, **facts})
@@ -66,9 +77,6 @@ def _candidates(out: Path, params: IngestParams) -> tuple[list[Candidate], dict[
         ceilings = sample_ceilings(settings.shared_facts)
         return sample_candidates(settings, out / "sample", params.workers), {"ceiling": ceilings}
     candidates = read_source(params.source)
-    fixed = bool(params.val_source) or bool(params.test_source)
-    if fixed:
-        candidates = [replace(candidate, split=candidate.split or "train") for candidate in candidates]
     for extra, split in ((params.val_source, "val"), (params.test_source, "test")):
         if extra:
             candidates += [replace(candidate, split=split) for candidate in read_source(extra)]
@@ -91,6 +99,12 @@ def _labels(candidates: Sequence[Candidate], labels_csv: str | None, before: lis
     kept = [label for label in before if label.mid in names]
     new = sorted(names - {label.mid for label in kept})
     return [*kept, *(Label(name, name) for name in new)]
+
+
+def _labels_before(out: Path, previous: list[Row]) -> list[Label]:
+    if not previous or not (out / "labels.csv").is_file():
+        return []
+    return read_labels(out / "labels.csv")
 
 
 def _previous(out: Path, source: dict[str, str | None]) -> list[Row]:

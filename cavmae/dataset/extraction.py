@@ -1,23 +1,22 @@
 """The work of `extract`: manifest in, shards with index, facts and quarantine out, in memory that does not grow with clips."""
 
 import itertools
-import logging
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from cavmae.dataset.params import ExtractParams
 from cavmae.dataset.pool import write_shards
-from cavmae.dataset.schema import CLIPS, FACTS, QUARANTINE, Row, read_rows, write_table
+from cavmae.dataset.schema import CLIPS, FACTS, QUARANTINE, Row, count_rows, read_rows, write_table
 from cavmae.dataset.shards import FORMAT, ShardTask, is_written, shard_paths
+from cavmae.dataset.splits import SPLITS
 from cavmae.media.clip import ClipSettings
 from cavmae.progress import Progress
-from cavmae.storage import PARTIAL, read_json, write_json
+from cavmae.storage import read_json, remove_leftovers, write_json
 
-log = logging.getLogger(__name__)
+_SHARD_FILE = re.compile(rf"({'|'.join(SPLITS)})-[0-9]+\.(tar|json)")
 
 
 def clip_settings(params: ExtractParams) -> ClipSettings:
@@ -36,9 +35,9 @@ def clip_settings(params: ExtractParams) -> ClipSettings:
 def extract_clips(manifest: Path, out: Path, params: ExtractParams) -> dict[str, float]:
     """Write what is missing of the manifest's shards into `out`, then index, facts and quarantine; return the counts."""
     settings = clip_settings(params)
+    total = count_rows(manifest, CLIPS)
     out.mkdir(parents=True, exist_ok=True)
-    for leftover in out.glob(f"*{PARTIAL}"):
-        leftover.unlink()
+    remove_leftovers(out)
     names: list[str] = []
 
     def tasks() -> Iterator[ShardTask]:
@@ -50,7 +49,7 @@ def extract_clips(manifest: Path, out: Path, params: ExtractParams) -> dict[str,
             else:
                 yield task
 
-    with Progress("extracting", pq.read_metadata(manifest).num_rows) as progress:
+    with Progress("extracting", total) as progress:
         decoded = itertools.count()
         written = itertools.count()
 
@@ -68,8 +67,8 @@ def extract_clips(manifest: Path, out: Path, params: ExtractParams) -> dict[str,
 
 
 def _remove_unplanned(out: Path, names: set[str]) -> None:
-    for path in [*out.glob("*-*.tar"), *out.glob("*-*.json")]:
-        if path.stem not in names:
+    for path in out.iterdir():
+        if _SHARD_FILE.fullmatch(path.name) and path.stem not in names:
             path.unlink()
 
 

@@ -17,10 +17,10 @@ class HashJournal:
         self._path = path
         self._known: dict[str, str] = {}
         if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     key, digest = json.loads(line)
-                except ValueError:
+                except (ValueError, TypeError):
                     continue  # the line that a killed run was writing
                 self._known[key] = digest
 

@@ -13,12 +13,13 @@ def video_id(name: str, where: str, taken: set[str]) -> str:
     A clean name that is not taken is kept; any other gets a hash of `where` (its path and window) behind it. The id is
     added to `taken`.
     """
-    clean = _UNSAFE.sub("_", name)[:_LONGEST].strip("_") or "clip"
+    clean = _UNSAFE.sub("_", name)[:_LONGEST].strip("_").lstrip("-") or "clip"
     candidate = clean
-    if clean != name or clean in taken or clean.startswith("-"):
-        digest = hashlib.sha256(where.encode("utf-8", "surrogateescape")).hexdigest()
-        candidate = f"{clean.lstrip('-') or 'clip'}-{digest[:8]}"
-        if candidate in taken:
-            candidate = f"{clean.lstrip('-') or 'clip'}-{digest[:24]}"
+    attempt = 0
+    while candidate in taken or (clean != name and not attempt):
+        salted = where if attempt == 0 else f"{where} {attempt}"
+        digest = hashlib.sha256(salted.encode("utf-8", "surrogatepass")).hexdigest()
+        candidate = f"{clean}-{digest[:8]}"
+        attempt += 1
     taken.add(candidate)
     return candidate

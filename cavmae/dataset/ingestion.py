@@ -1,15 +1,14 @@
 """From candidates to the clip manifest: which inputs become clips, under which id, in which split, in which shard."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cavmae.dataset.identity import video_id
+from cavmae.dataset.placement import Placement, place, plan_shards
 from cavmae.dataset.schema import Row
-from cavmae.dataset.sources.candidate import Candidate, portable, printable
-from cavmae.dataset.splits import SPLITS, place_groups
+from cavmae.dataset.sources.candidate import Candidate, is_link, is_there, portable, printable
 from cavmae.media.clip import MediaRejected
 from cavmae.media.sniff import media_duration, sniff
 
@@ -22,24 +21,16 @@ class Window:
     hop_s: float | None
 
 
-@dataclass(frozen=True)
-class Placement:
-    """How groups are placed in splits, and clips in shards."""
-
-    seed: int
-    val_share: float
-    test_share: float
-    shard_clips: int
-
-
 def reject_at_sight(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Row]]:
     """Split candidates into those worth reading and quarantine rows for the missing, empty and non-media ones."""
     accepted, quarantine = [], []
     for candidate in candidates:
         try:
-            if candidate.path.exists():
+            if is_there(candidate.path):
                 sniff(candidate.path)
                 accepted.append(candidate)
+            elif is_link(candidate.path):
+                quarantine.append(quarantine_row(candidate, "missing_file", "This is a link to a file that is not there."))
             else:
                 sentence = f"There is no such file; it is named in {candidate.where}."
                 quarantine.append(quarantine_row(candidate, "missing_file", sentence))
@@ -53,11 +44,12 @@ def cut_windows(candidates: Iterable[Candidate], window: Window) -> list[Candida
     cut: list[Candidate] = []
     for candidate in candidates:
         start = candidate.start_s or 0.0
-        if window.hop_s is None or candidate.start_s is not None or candidate.frames is not None:
+        fixed = candidate.start_s is not None or candidate.end_s is not None or candidate.frames is not None
+        if window.hop_s is None or fixed:
             end = candidate.end_s if candidate.end_s is not None else start + window.window_s
             cut.append(replace(candidate, start_s=start, end_s=end))
             continue
-        duration = media_duration(candidate.path) or window.window_s
+        duration = _duration(candidate.path) or window.window_s
         count = max(1, 1 + math.floor((duration - window.window_s) / window.hop_s + 1e-6))
         for number in range(count):
             at = round(number * window.hop_s, 3)
@@ -66,8 +58,15 @@ def cut_windows(candidates: Iterable[Candidate], window: Window) -> list[Candida
     return cut
 
 
+def _duration(path: Path) -> float | None:
+    try:
+        return media_duration(path)
+    except MediaRejected:
+        return None  # one clip, which `extract` rejects with its reason
+
+
 def build_manifest(
-    candidates: list[Candidate],
+    candidates: Sequence[Candidate],
     hashes: dict[Path, str | OSError],
     previous: list[Row],
     placement: Placement,
@@ -82,7 +81,8 @@ def build_manifest(
     taken = {row["video_id"] for row in previous}
     rows: list[Row] = []
     quarantine: list[Row] = []
-    first_with: dict[tuple[str, float | None, float | None], str] = {}
+    first_with: dict[tuple[str, float | None, float | None], Candidate] = {}
+    group_of: dict[str, str] = {}  # copies of a file, cut elsewhere, are of its group
 
     def is_new(candidate: Candidate) -> bool:
         return _key(candidate) not in known
@@ -94,24 +94,23 @@ def build_manifest(
             continue
         content = (digest, candidate.start_s, candidate.end_s)
         if content in first_with:
-            sentence = f"The file has the same content as {first_with[content]}, which is kept."
-            quarantine.append(quarantine_row(candidate, "duplicate", sentence))
+            quarantine.append(quarantine_row(candidate, "duplicate", _duplicate(candidate, first_with[content])))
             continue
         path = portable(candidate.path)
-        first_with[content] = path
+        first_with[content] = candidate
         before = known.get(_key(candidate))
-        if before is not None and before["split"] != (candidate.split or before["split"]):
-            before = {**before, "shard": None}
+        group = candidate.group or (before["group"] if before else group_of.get(digest, path))
+        group_of.setdefault(digest, group)
         rows.append(
             {
-                "video_id": before["video_id"] if before else video_id(candidate.name, f"{path} {candidate.start_s}", taken),
+                "video_id": before["video_id"] if before else video_id(candidate.name, _where(candidate), taken),
                 "name": candidate.name,
                 "path": path,
                 "frames": portable(candidate.frames) if candidate.frames else None,
                 "start_s": candidate.start_s,
                 "end_s": candidate.end_s,
                 "labels": list(candidate.labels),
-                "group": candidate.group or path,
+                "group": group,
                 "split": candidate.split,
                 "shard": before["shard"] if before else None,
                 "sha256": digest,
@@ -119,9 +118,21 @@ def build_manifest(
                 "source": source,
             }
         )
-    _place(rows, previous, placement)
-    _plan_shards(rows, previous, placement.shard_clips)
+    place(rows, previous, placement)
+    plan_shards(rows, previous, placement.shard_clips)
     return sorted(rows, key=lambda row: (row["shard"], row["video_id"])), quarantine
+
+
+def _where(candidate: Candidate) -> str:
+    return f"{portable(candidate.path)} {candidate.start_s} {candidate.end_s}"
+
+
+def _duplicate(candidate: Candidate, kept: Candidate) -> str:
+    path = portable(kept.path)
+    if portable(candidate.path) != path:
+        return f"The file has the same content as {path}, which is kept."
+    sentence = f"The same clip of this file stands in {kept.where}, which is kept"
+    return f"{sentence}; write its labels together there." if candidate.labels != kept.labels else f"{sentence}."
 
 
 def quarantine_row(candidate: Candidate, reason: str, detail: str) -> Row:
@@ -148,32 +159,3 @@ def split_unprintable(candidates: Iterable[Candidate]) -> tuple[list[Candidate],
 
 def _key(candidate: Candidate) -> tuple[str, float | None, float | None]:
     return portable(candidate.path), candidate.start_s, candidate.end_s
-
-
-def _place(rows: list[Row], previous: list[Row], placement: Placement) -> None:
-    known = {row["group"]: row["split"] for row in previous}
-    labels_of: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        if row["split"] is None:
-            labels_of[row["group"]].extend(row["labels"])
-        else:
-            known[row["group"]] = row["split"]
-    splits = place_groups(
-        {group: sorted(set(labels)) for group, labels in labels_of.items()},
-        known,
-        placement.seed,
-        placement.val_share,
-        placement.test_share,
-    )
-    for row in rows:
-        row["split"] = row["split"] or splits[row["group"]]
-
-
-def _plan_shards(rows: list[Row], previous: list[Row], shard_clips: int) -> None:
-    """Clips that have a shard keep it; new ones go to new shards, so that what was written is never touched."""
-    for split in SPLITS:
-        used = (int(row["shard"].rpartition("-")[2]) for row in previous if row["shard"].startswith(f"{split}-"))
-        first = 1 + max(used, default=-1)
-        new = sorted((row for row in rows if row["split"] == split and row["shard"] is None), key=lambda row: row["video_id"])
-        for position, row in enumerate(new):
-            row["shard"] = f"{split}-{first + position // shard_clips:05d}"

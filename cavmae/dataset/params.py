@@ -40,7 +40,11 @@ class IngestParams(Section):
     sample: SampleParams
 
     @model_validator(mode="after")
-    def _shares_leave_some(self) -> "IngestParams":
+    def _choices_agree(self) -> "IngestParams":
+        if self.source == "sample" and (self.val_source or self.test_source):
+            raise ValueError(
+                "the sample set has splits of its own; leave val_source and test_source null, or name another source"
+            )
         if self.val_share + self.test_share >= 1:
             raise ValueError("val_share and test_share together must be below 1")
         return self

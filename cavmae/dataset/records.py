@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 from PIL import Image
 
+from cavmae.errors import StepFailed
 from cavmae.media.clip import Clip
 from cavmae.storage import to_json
 
@@ -26,26 +27,35 @@ def encode_clip(clip: Clip, sample_rate: int, jpeg_quality: int) -> dict[str, by
 
 
 def decode_waveform(members: dict[str, bytes]) -> np.ndarray:
-    """Return the int16 waveform [samples]."""
-    with wave.open(io.BytesIO(members["wav"])) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+    """Return the int16 waveform [samples]; raises StepFailed for a damaged one."""
+    try:
+        with wave.open(io.BytesIO(members["wav"])) as file:
+            return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+    except (KeyError, EOFError, ValueError, wave.Error) as error:
+        raise _damaged("wav", error) from None
 
 
 def decode_frame(members: dict[str, bytes], index: int, size: int) -> np.ndarray:
-    """Return frame `index` as uint8 RGB [size, size, 3]; a stored frame of another size is resized (bicubic) and cropped."""
-    with Image.open(io.BytesIO(members[f"{index}.jpg"])) as file:
-        picture = file.convert("RGB")
-        if picture.size != (size, size):
-            picture = resize_and_crop(picture, size)
-        return np.asarray(picture)
+    """Return frame `index` as uint8 RGB [size, size, 3]; a stored frame of another size is resized (bicubic) and cropped.
+
+    Raises StepFailed for a damaged one.
+    """
+    try:
+        with Image.open(io.BytesIO(members[f"{index}.jpg"])) as file:
+            picture = file.convert("RGB")
+    except (KeyError, OSError, ValueError, SyntaxError) as error:
+        raise _damaged(f"{index}.jpg", error) from None
+    if picture.size != (size, size):
+        picture = resize_and_crop(picture, size)
+    return np.asarray(picture)
 
 
 def resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
-    """Bring the short side to `size` pixels (bicubic) and cut the middle out."""
-    scale = size / min(picture.size)
-    width, height = (max(size, round(side * scale)) for side in picture.size)
+    """Bring the short side to `size` pixels (bicubic) and cut the middle out, with the original's rounding to the pixel."""
+    short = min(picture.size)
+    width, height = (size * side // short for side in picture.size)
     picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - size) // 2, (height - size) // 2
+    left, top = round((width - size) / 2), round((height - size) / 2)
     return picture.crop((left, top, left + size, top + size))
 
 
@@ -58,6 +68,12 @@ def read_facts(members: dict[str, bytes]) -> dict[str, object]:
     """Return the clip's media facts as stored beside it."""
     facts: dict[str, object] = json.loads(members["json"])
     return facts
+
+
+def _damaged(member: str, error: Exception) -> StepFailed:
+    return StepFailed(
+        f"a clip's {member} in the shards is damaged ({type(error).__name__}); delete the shards and run extract again"
+    )
 
 
 def _wav(waveform: np.ndarray, sample_rate: int) -> bytes:

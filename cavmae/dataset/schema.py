@@ -80,15 +80,34 @@ def write_table(path: Path, rows: Iterable[Row], schema: pa.Schema, chunk: int =
 
 def read_rows(path: Path, schema: pa.Schema, chunk: int = 10_000) -> Iterator[Row]:
     """Yield the rows of a Parquet file, `chunk` at a time in memory; a file of another shape raises InputError."""
+    with _open(path, schema) as file:
+        batches = file.iter_batches(batch_size=chunk, columns=schema.names)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise InputError(f"{path}: damaged Parquet file ({str(error).splitlines()[0]})") from None
+            if batch is None:
+                return
+            yield from batch.to_pylist()
+
+
+def count_rows(path: Path, schema: pa.Schema) -> int:
+    """Return the number of rows of a Parquet file; a file of another shape raises InputError."""
+    with _open(path, schema) as file:
+        count: int = file.metadata.num_rows
+        return count
+
+
+def _open(path: Path, schema: pa.Schema) -> pq.ParquetFile:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run the step that writes it first")
     try:
         file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    with file:
-        missing = [name for name in schema.names if name not in file.schema_arrow.names]
-        if missing:
-            raise InputError(f"{path}: column '{missing[0]}' is missing; it has {', '.join(file.schema_arrow.names)}")
-        for batch in file.iter_batches(batch_size=chunk, columns=schema.names):
-            yield from batch.to_pylist()
+    missing = [name for name in schema.names if name not in file.schema_arrow.names]
+    if missing:
+        file.close()
+        raise InputError(f"{path}: column '{missing[0]}' is missing; it has {', '.join(file.schema_arrow.names)}")
+    return file

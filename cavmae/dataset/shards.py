@@ -1,19 +1,26 @@
 """Writing one shard: clips are decoded one after another and appended; its record beside it says what it holds."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cavmae.dataset.records import encode_clip
 from cavmae.dataset.schema import Row
 from cavmae.dataset.tar import ShardWriter
-from cavmae.media.clip import Clip, ClipSettings, MediaRejected
+from cavmae.errors import InputError
+from cavmae.media.clip import Clip, ClipSettings, MediaFacts, MediaRejected
 from cavmae.media.decode import read_clip
 from cavmae.media.extracted import read_extracted
 from cavmae.storage import read_json, sha256_file, sha256_json, write_atomic, write_json
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
+
+OnClip = Callable[[str | None], None]  # hears the id of a clip before it is read, and None after
+Reader = Callable[[Row, ClipSettings], Clip]
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,25 @@ def is_written(folder: Path, task: ShardTask) -> bool:
     tar, record = shard_paths(folder, task.name)
     if not tar.is_file() or not record.is_file():
         return False
-    written = read_json(record)
-    return bool(written.get("fingerprint") == task.fingerprint and written.get("bytes") == tar.stat().st_size)
+    try:
+        written = read_json(record)
+    except InputError:
+        return False
+    return isinstance(written, dict) and (written.get("fingerprint"), written.get("bytes")) == (
+        task.fingerprint,
+        tar.stat().st_size,
+    )
 
 
-def write_shard(folder: Path, task: ShardTask, on_clip: Callable[[str], None]) -> None:
-    """Write `<name>.tar` and then `<name>.json`, each whole or not at all; `on_clip` hears of every clip before it is read.
+def read_row(row: Row, settings: ClipSettings) -> Clip:
+    """Return the clip that a manifest row names; raises MediaRejected where there is none."""
+    if row["frames"] is not None:
+        return read_extracted(Path(row["path"]), Path(row["frames"]), row["name"], settings)
+    return read_clip(Path(row["path"]), row["start_s"], row["end_s"], settings)
+
+
+def write_shard(folder: Path, task: ShardTask, on_clip: OnClip, read: Reader = read_row) -> None:
+    """Write `<name>.tar` and then `<name>.json`, each whole or not at all.
 
     The record holds size and SHA-256 of the tar, offset and length of each clip in it, the clips' media facts and the
     quarantine rows of those that could not be used.
@@ -64,16 +84,14 @@ def write_shard(folder: Path, task: ShardTask, on_clip: Callable[[str], None]) -
             for row in task.rows:
                 video_id = row["video_id"]
                 on_clip(video_id)
-                try:
-                    clip = _read(row, task)
-                except MediaRejected as rejection:
-                    quarantine.append(_quarantined(row, rejection.reason, rejection.detail))
+                outcome = _outcome(row, task, read)
+                on_clip(None)
+                if isinstance(outcome, _Rejection):
+                    quarantine.append(_quarantined(row, outcome))
                     continue
-                except _Poisoned as poisoned:
-                    quarantine.append(_quarantined(row, *poisoned.args))
-                    continue
-                members[video_id] = writer.add_clip(video_id, encode_clip(clip, task.settings.sample_rate, task.jpeg_quality))
-                facts.append({"video_id": video_id, **asdict(clip.facts)})
+                content, found = outcome
+                members[video_id] = writer.add_clip(video_id, content)
+                facts.append({"video_id": video_id, **asdict(found)})
             writer.close()
         size, digest = partial.stat().st_size, sha256_file(partial)
     write_json(
@@ -91,17 +109,24 @@ def write_shard(folder: Path, task: ShardTask, on_clip: Callable[[str], None]) -
     )
 
 
-class _Poisoned(Exception):
-    """The clip is known to kill or hang the decoder."""
+class _Rejection(NamedTuple):
+    reason: str
+    detail: str
 
 
-def _read(row: Row, task: ShardTask) -> Clip:
+def _outcome(row: Row, task: ShardTask, read: Reader) -> tuple[dict[str, bytes], MediaFacts] | _Rejection:
+    """The members and facts of a clip, or why there are none."""
     if row["video_id"] in task.poisoned:
-        raise _Poisoned(*task.poisoned[row["video_id"]])
-    if row["frames"] is not None:
-        return read_extracted(Path(row["path"]), Path(row["frames"]), row["name"], task.settings)
-    return read_clip(Path(row["path"]), row["start_s"], row["end_s"], task.settings)
+        return _Rejection(*task.poisoned[row["video_id"]])
+    try:
+        clip = read(row, task.settings)
+        return encode_clip(clip, task.settings.sample_rate, task.jpeg_quality), clip.facts
+    except MediaRejected as rejection:
+        return _Rejection(rejection.reason, rejection.detail)
+    except Exception as error:  # whatever a file does to the libraries that read it, the other files go on
+        log.warning("extract: clip %s: %s: %s", row["video_id"], type(error).__name__, error)
+        return _Rejection("decoder_crashed", f"Decoding this file failed within a library ({type(error).__name__}).")
 
 
-def _quarantined(row: Row, reason: str, detail: str) -> Row:
-    return {"video_id": row["video_id"], "path": row["path"], "step": "extract", "reason": reason, "detail": detail}
+def _quarantined(row: Row, why: _Rejection) -> Row:
+    return {"video_id": row["video_id"], "path": row["path"], "step": "extract", "reason": why.reason, "detail": why.detail}

@@ -13,8 +13,8 @@ def place_groups(
     """Return the split of every group of `labels_of` ({group: its labels}); groups in `known` keep theirs.
 
     A group is counted under the rarest of its labels. Within a label, new groups are ranked by a hash of seed and name; the
-    first fill what test and val lack of their share, the rest is train. A label with three groups or more stands in every
-    split whose share is above 0, one with fewer stands in train.
+    first fill what test and val lack of their share, the rest is train. A label under which three groups or more are counted
+    stands in every split whose share is above 0, one with fewer stands in train.
     """
     frequency = Counter(label for labels in labels_of.values() for label in labels)
     members: dict[str, list[str]] = defaultdict(list)

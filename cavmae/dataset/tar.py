@@ -35,6 +35,8 @@ def read_clip_members(path: Path, offset: int, length: int) -> dict[str, bytes]:
         with path.open("rb") as file:
             file.seek(offset)
             block = file.read(length)
+        if len(block) != length:
+            raise ValueError(f"it ends {length - len(block)} bytes early")
         return parse_members(block)
     except FileNotFoundError:
         raise StepFailed(
@@ -45,15 +47,19 @@ def read_clip_members(path: Path, offset: int, length: int) -> dict[str, bytes]:
 
 
 def parse_members(block: bytes) -> dict[str, bytes]:
-    """Split consecutive tar members (headers and padded contents) into `{suffix: content}`."""
+    """Split consecutive tar members (headers and padded contents) into `{suffix: content}`; ValueError for anything else."""
     members: dict[str, bytes] = {}
     at = 0
     while at + 512 <= len(block):
         header = block[at : at + 512]
+        # POSIX 1003.1 ustar: the sum of the header's bytes, with blanks in place of the sum itself, stands in it in octal
+        total = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+        if header[257:262] != b"ustar" or header[148:156].rstrip(b"\0 ") != b"%06o" % total:
+            raise ValueError(f"no tar member at byte {at}")
         name = header[:100].rstrip(b"\0").decode("ascii")
         size = int(header[124:136].rstrip(b"\0 "), 8)
         content = block[at + 512 : at + 512 + size]
-        if len(content) != size or header[257:262] != b"ustar":
+        if len(content) != size:
             raise ValueError(f"no whole tar member at byte {at}")
         members[name.partition(".")[2]] = content
         at += 512 + (size + 511) // 512 * 512

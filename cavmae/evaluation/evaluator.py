@@ -15,7 +15,7 @@ from cavmae.evaluation.params import EvaluateParams
 from cavmae.evaluation.retrieval import retrieve
 from cavmae.evaluation.summary import summarise
 from cavmae.models.cavmaeft import CAVMAEFT, Mode
-from cavmae.models.folder import ModelConfig, read_model
+from cavmae.models.folder import ModelConfig, check_sample_rate, read_model
 
 # The name under which a mode's figures stand. `missingaudioonly` is the original's word for "only audio is at hand".
 _NAMES: dict[Mode, str] = {
@@ -52,6 +52,7 @@ def evaluate_models(data: ClipSet, classifiers: list[Path], pretrained: Path | N
     _compare(evaluation, params)
     if pretrained is not None:
         config, model = read_model(pretrained)
+        check_sample_rate(config, data.settings, pretrained, data.folder)
         clips = data.split(params.split)
         audio, video = embed_clips(model, config, clips, params.batch_size, device)
         groups = np.array([clip.group for clip in clips])
@@ -70,6 +71,9 @@ def _measure(evaluation: Evaluation, data: ClipSet, folder: Path, params: Evalua
     if not evaluation.clips:
         raise InputError(f"{data.folder}: split '{params.split}' holds no labelled clips to evaluate on")
     check_labels(config, data, folder)
+    check_sample_rate(config, data.settings, folder, data.folder)
+    if _NAMES[config.mode] in evaluation.scores:
+        raise InputError(f"{folder}: is a second model of mode {config.mode}; give one of each")
     model.to(device)
     groups = np.array([clip.group for clip in evaluation.clips])
     evaluation.single_label = bool(config.single_label)

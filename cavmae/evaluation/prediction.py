@@ -1,8 +1,9 @@
 """Predicting on video files that were never ingested: a model folder and a file are enough."""
 
+import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cavmae.evaluation.inference import score_batch
 from cavmae.features.front_end import RawBatch
 from cavmae.media.clip import Clip, ClipSettings, MediaRejected
 from cavmae.media.decode import read_clip
-from cavmae.media.sniff import media_duration, sniff
+from cavmae.media.sniff import media_duration
 from cavmae.models.cavmaeft import CAVMAEFT, Mode
 from cavmae.models.folder import ModelConfig
 
@@ -38,7 +39,8 @@ def predict_file(
 ) -> Iterator[Prediction]:
     """Yield one prediction for every window of the file; a file longer than the model's window is cut every `hop_s` seconds.
 
-    Without `hop_s` windows do not overlap. What follows the last whole window counts as one if it is half as long.
+    Without `hop_s` windows do not overlap. What follows the last whole window counts as one if it is half as long. A file
+    whose duration is not known is read window by window until nothing usable follows.
     """
     window = config.clip.window_s
     settings = ClipSettings(
@@ -51,9 +53,17 @@ def predict_file(
         max_pixels=_MAX_PIXELS,
     )
     try:
-        sniff(path)
-        for start in window_starts(media_duration(path), window, hop_s or window):
-            clip = read_clip(path, start, start + window, settings)
+        duration = media_duration(path)
+        for start in window_starts(duration, window, hop_s or window):
+            beyond = duration is None and start > 0  # perhaps behind the end: nobody knows it
+            try:
+                clip = read_clip(path, start, start + window, settings)
+            except MediaRejected:
+                if beyond:
+                    return
+                raise
+            if beyond and clip.facts.duration_s < window / 2:
+                return
             scores = _score(model, config, clip, device)
             order = np.argsort(-scores, kind="stable")[:top]
             names = [label.display_name for label in config.labels or ()]
@@ -63,13 +73,15 @@ def predict_file(
         yield Prediction(str(path), error=f"{rejection.reason}: {rejection.detail}")
 
 
-def window_starts(duration: float | None, window: float, hop: float) -> Sequence[float]:
-    """Starts of the windows over a file of `duration` seconds; one window where the duration is not known."""
-    if duration is None or duration <= window:
+def window_starts(duration: float | None, window: float, hop: float) -> Iterable[float]:
+    """Starts of the windows over a file of `duration` seconds; without end where the duration is not known."""
+    if duration is None:
+        return (number * hop for number in itertools.count())
+    if duration <= window:
         return [0.0]
     count = 1 + math.floor((duration - window) / hop + 1e-6)
     starts = [number * hop for number in range(count)]
-    if duration - (starts[-1] + window) >= window / 2:
+    if duration - max(starts[-1] + window, count * hop) >= window / 2:
         starts.append(count * hop)
     return starts
 

@@ -67,6 +67,8 @@ def draw(rng: np.random.Generator, setting: Augmentation, target_length: int, nu
 
 def mask_spectrogram(mel: Tensor, draws: Draws) -> Tensor:
     """Zero one band of bins and one span of frames of each clip: [B, T, M] -> [B, T, M], before normalisation."""
+    if not (draws.freq_width.any() or draws.time_width.any()):
+        return mel
     bins, frames = _axis(mel, 2), _axis(mel, 1)
     in_band = (bins >= _column(mel, draws.freq_start)) & (bins < _column(mel, draws.freq_start + draws.freq_width))
     in_span = (frames >= _column(mel, draws.time_start)) & (frames < _column(mel, draws.time_start + draws.time_width))

@@ -56,18 +56,35 @@ def fbank(samples: Tensor, lengths: Tensor, settings: FbankSettings) -> Tensor:
     window, shift, target = settings.window, settings.shift, settings.target_length
     if samples.shape[1] < window:
         samples = torch.nn.functional.pad(samples, (0, window - samples.shape[1]))
-    frames = samples[:, : settings.max_samples].unfold(1, window, shift)  # [B, T, window]
-    frames = frames - frames.mean(dim=2, keepdim=True)
-    previous = torch.cat([frames[:, :, :1], frames[:, :, :-1]], dim=2)
-    frames = (frames - PREEMPHASIS * previous) * _hann(window, samples.device)
+    samples = samples[:, : settings.max_samples]
+    # on a CPU one clip at a time: what lies between its samples and its spectrogram then stays in the cache
+    pieces = torch.split(samples, 1) if samples.device.type == "cpu" else (samples,)
+    mel = torch.cat([_log_mel(piece, settings) for piece in pieces])  # [B, T, M]
+    counts = ((lengths - window) // shift + 1).clamp(min=0)
+    mel *= (torch.arange(mel.shape[1], device=mel.device) < counts.unsqueeze(1)).unsqueeze(2)
+    return torch.nn.functional.pad(mel, (0, 0, 0, target - mel.shape[1]))
+
+
+def _log_mel(samples: Tensor, settings: FbankSettings) -> Tensor:
+    """Log-mel [B, T, M] of every whole frame of `samples` [B, S]."""
+    window, shift = settings.window, settings.shift
     padded = 1 << (window - 1).bit_length()
+    # each frame's mean is taken off behind pre-emphasis, which leaves (1 - 0.97) of a constant
+    mean = samples.unfold(1, window, shift).mean(dim=2, keepdim=True)
+    frames = _pre_emphasised(samples).unfold(1, window, shift) - (1 - PREEMPHASIS) * mean  # [B, T, window]
+    frames *= _hann(window, samples.device)
     spectrum = torch.fft.rfft(frames, n=padded)  # [B, T, padded/2 + 1]
     power = spectrum.real.square() + spectrum.imag.square()
     energies = power @ _mel_banks(settings, samples.device)  # [B, T, M]
-    mel = energies.clamp(min=_EPSILON).log()
-    counts = ((lengths - window) // shift + 1).clamp(min=0)
-    mel = mel * (torch.arange(mel.shape[1], device=mel.device) < counts.unsqueeze(1)).unsqueeze(2)
-    return torch.nn.functional.pad(mel, (0, 0, 0, target - mel.shape[1]))
+    log_energies: Tensor = energies.clamp_(min=_EPSILON).log_()
+    return log_energies
+
+
+def _pre_emphasised(samples: Tensor) -> Tensor:
+    """Pre-emphasis of the whole signal at once, [B, S]. A frame's first sample, where Kaldi does otherwise, has window 0."""
+    emphasised = samples.clone()
+    emphasised[:, 1:] -= PREEMPHASIS * samples[:, :-1]
+    return emphasised
 
 
 @lru_cache(maxsize=8)

@@ -43,12 +43,14 @@ def adapt(model: CAVMAE, mae: dict[str, Tensor]) -> AdaptReport:
             return
         used.add(source)
         for target in targets:
-            copies[target] = _convert(mae[source], convert, own[target])
+            # what has other dimensions altogether is left as it is, for the check of shapes to name
+            fits = mae[source].ndim == own[target].ndim
+            copies[target] = _convert(mae[source], convert, own[target]) if fits else mae[source]
 
     depth = len(model.blocks_a)
     for key in mae:
         parts = key.split(".")
-        if parts[0] == "blocks" and len(parts) > 2 and parts[1].isdigit():
+        if parts[0] == "blocks" and len(parts) > 2 and parts[1].isdecimal():
             layer, rest = int(parts[1]), ".".join(parts[2:])
             if layer < depth:
                 targets = [f"blocks_a.{layer}.{rest}", f"blocks_v.{layer}.{rest}"]
@@ -90,9 +92,7 @@ def _convert(value: Tensor, how: str | None, target: Tensor) -> Tensor:
 def _check(copies: dict[str, Tensor], own: dict[str, Tensor], mae: dict[str, Tensor]) -> None:
     if "patch_embed.proj.weight" not in mae or not any(key.startswith("blocks.") for key in mae):
         raise InputError("the checkpoint is no vision MAE: it holds no patch_embed.proj.weight or no blocks")
-    layers = 1 + max(int(key.split(".")[1]) for key in mae if key.startswith("blocks."))
-    shared = 1 + max(int(key.split(".")[1]) for key in own if key.startswith("blocks_u."))
-    specific = 1 + max((int(key.split(".")[1]) for key in own if key.startswith("blocks_a.")), default=-1)
+    layers, shared, specific = _layers(mae, "blocks"), _layers(own, "blocks_u"), _layers(own, "blocks_a")
     if layers < shared + specific:
         raise InputError(f"the checkpoint has {layers} layers, the model {shared + specific}; set adapt.model.depth={layers}")
     for key, value in copies.items():
@@ -101,6 +101,11 @@ def _check(copies: dict[str, Tensor], own: dict[str, Tensor], mae: dict[str, Ten
                 f"the checkpoint gives {key} the shape {tuple(value.shape)}, the model wants {tuple(own[key].shape)}; "
                 "set the sizes under adapt.model to those of the checkpoint"
             )
+
+
+def _layers(state: dict[str, Tensor], name: str) -> int:
+    numbers = [key.split(".")[1] for key in state if key.startswith(f"{name}.")]
+    return 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
 
 
 def _grouped(keys: list[str]) -> str:

@@ -81,6 +81,8 @@ class CAVMAE(AudioVisualEncoder):
             num_mel_bins=num_mel_bins,
             audio_patch_size=audio_patch_size,
         )
+        if decoder_embed_dim % decoder_num_heads:
+            raise ValueError(f"decoder_embed_dim {decoder_embed_dim} is not divisible by decoder_num_heads {decoder_num_heads}")
         self.norm_pix_loss = norm_pix_loss
         self.chain_contrast = chain_contrast
 

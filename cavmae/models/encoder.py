@@ -41,6 +41,8 @@ class AudioVisualEncoder(nn.Module):
             raise ValueError(
                 f"modality_specific_depth {modality_specific_depth} of depth {depth} leaves no shared block; at most {depth - 1}"
             )
+        if embed_dim % num_heads:
+            raise ValueError(f"embed_dim {embed_dim} is not divisible by num_heads {num_heads}")
         for name, size, patch in (
             ("img_size", img_size, patch_size),
             ("audio_length", audio_length, self.audio_patch_size),

@@ -1,15 +1,15 @@
 """The model folder: config.json, model.safetensors, lineage.json. Enough to use a model, and to know where it is from."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cavmae.errors import InputError
+from cavmae.errors import InputError, StepFailed
 from cavmae.features.fbank import FbankSettings
 from cavmae.models.cavmae import CAVMAE
 from cavmae.models.cavmaeft import CAVMAEFT, Mode
@@ -17,6 +17,7 @@ from cavmae.models.encoder import AudioVisualEncoder
 from cavmae.storage import read_json, replace_folder, sha256_file, write_atomic, write_json
 
 CONFIG, WEIGHTS, LINEAGE = "config.json", "model.safetensors", "lineage.json"
+Size = Annotated[int, Field(ge=1)]
 
 
 class _Frozen(BaseModel):
@@ -26,19 +27,19 @@ class _Frozen(BaseModel):
 class Architecture(_Frozen):
     """Constructor arguments that pretraining and fine-tuning share."""
 
-    img_size: int
-    audio_length: int
-    num_mel_bins: int
-    patch_size: int
-    audio_patch_size: int
-    embed_dim: int
-    depth: int
-    modality_specific_depth: int
-    num_heads: int
-    mlp_ratio: float
-    decoder_embed_dim: int
-    decoder_depth: int
-    decoder_num_heads: int
+    img_size: Size
+    audio_length: Size
+    num_mel_bins: Size
+    patch_size: Size
+    audio_patch_size: Size
+    embed_dim: Size
+    depth: Size
+    modality_specific_depth: Annotated[int, Field(ge=0)]
+    num_heads: Size
+    mlp_ratio: Annotated[float, Field(gt=0)]
+    decoder_embed_dim: Size
+    decoder_depth: Annotated[int, Field(ge=0)]
+    decoder_num_heads: Size
 
 
 class ClipShape(_Frozen):
@@ -109,9 +110,12 @@ def fill_model_folder(folder: Path, config: ModelConfig, state: dict[str, Tensor
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
-    """Write a state dict as safetensors, atomically."""
+    """Write a state dict as safetensors, atomically; raises StepFailed where the disk does not take it."""
     with write_atomic(path) as partial:
-        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, partial)
+        try:
+            save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, partial)
+        except SafetensorError as error:
+            raise StepFailed(f"{path}: cannot be written ({error})") from None
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -125,6 +129,15 @@ def read_config(folder: Path) -> ModelConfig:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{folder / CONFIG}: key '{where}': {first['msg']}") from None
+
+
+def check_sample_rate(config: ModelConfig, settings: Mapping[str, object], folder: Path, dataset: Path) -> None:
+    """Raise InputError where a data set's waveforms have another rate than those that the model was made for."""
+    if settings["sample_rate"] != config.clip.sample_rate:
+        raise InputError(
+            f"{folder}: is made for {config.clip.sample_rate} Hz, {dataset} holds {settings['sample_rate']} Hz; "
+            f"run extract with sample_rate={config.clip.sample_rate}"
+        )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -159,8 +172,3 @@ def model_fingerprint(folder: Path) -> dict[str, str]:
         if not (folder / name).is_file():
             raise InputError(f"{folder}: not a model folder, {name} is missing")
     return {name: sha256_file(folder / name) for name in (WEIGHTS, CONFIG)}
-
-
-def encoder_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Return the state without what only pretraining uses: decoder and mask token."""
-    return {key: value for key, value in model.state_dict().items() if not key.startswith(("decoder_", "mask_token"))}

@@ -1,15 +1,14 @@
 """Reading vision-MAE checkpoints of three kinds into one naming: facebookresearch/mae, timm, Hugging Face ViTMAE."""
 
-import pickle
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from cavmae.errors import InputError
 from cavmae.models.folder import read_weights
+from cavmae.models.safe_load import load_safely
 
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
 # Hugging Face name of a layer's part -> facebookresearch's
@@ -55,16 +54,17 @@ def read_mae_checkpoint(path: Path) -> dict[str, Tensor]:
 def read_torch_state(path: Path) -> dict[str, Tensor]:
     """Return the state dict in a `.pth` file, also where it stands under `model` or `state_dict`; no code in it is run."""
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_safely(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not a checkpoint that can be read safely ({reason[:120]})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not a checkpoint that can be read safely ({error})") from None
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: holds no state dict (names and tensors)")
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
         raise InputError(f"{path}: holds no state dict (names and tensors)")
     return content
 

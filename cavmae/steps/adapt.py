@@ -44,7 +44,11 @@ def adapt(dataset: Path, model: Path, params: AdaptParams) -> None:
         from cavmae.storage import sha256_file
 
         checkpoint = Path(params.checkpoint)
-        report = adapt_weights(network, read_mae_checkpoint(checkpoint))
+        weights = read_mae_checkpoint(checkpoint)
+        try:
+            report = adapt_weights(network, weights)
+        except InputError as error:
+            raise InputError(f"{checkpoint}: {error}") from None
         for line in report.lines():
             log.info("adapt: %s", line)
         files = sorted(path for path in checkpoint.rglob("*") if path.is_file()) if checkpoint.is_dir() else [checkpoint]

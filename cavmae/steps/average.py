@@ -16,6 +16,7 @@ def average(start: Path, model: Path, params: AverageParams) -> None:
     """
     from cavmae.models.folder import load_into, read_config, write_model
     from cavmae.models.lineage import lineage_of
+    from cavmae.storage import sha256_file
     from cavmae.training.averaging import average_weights, epochs_to_average
     from cavmae.training.runs import EPOCHS
 
@@ -25,7 +26,7 @@ def average(start: Path, model: Path, params: AverageParams) -> None:
     state = average_weights(paths)
     load_into(config.build(), state, paths[0])
     lineage = lineage_of("average", params, None, {"start": start})
-    lineage["epochs"] = epochs
+    lineage["epochs"] = {path.name: sha256_file(path) for path in paths}
     write_model(model, config, state, lineage)
     log.info("average: mean of epochs %s -> %s", ", ".join(map(str, epochs)), model)
 

@@ -23,7 +23,7 @@ def finetune(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     """
     from cavmae.dataset.loader import ClipSet
     from cavmae.models.cavmaeft import CAVMAEFT
-    from cavmae.models.folder import read_config, read_model
+    from cavmae.models.folder import check_sample_rate, read_config, read_model
     from cavmae.models.lineage import lineage_of
     from cavmae.training.finetuning import Finetuning
     from cavmae.training.runs import prepare_torch, train
@@ -33,6 +33,7 @@ def finetune(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     if read_config(start).kind != "pretrained":
         raise InputError(f"{start}: is a classifier; fine-tuning starts from an adapted or pretrained model")
     config = _classifier_config(read_config(start), data, params)
+    check_sample_rate(config, data.settings, start, dataset)
     network = config.build()
     assert isinstance(network, CAVMAEFT)
     if not params.from_scratch:

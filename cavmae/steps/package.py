@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cavmae.errors import InputError
 from cavmae.params import Section
 from cavmae.steps.step import Artifact, Step
 
@@ -21,7 +22,8 @@ class PackageParams(Section):
 def package(start: Path, metrics: Path, model: Path, params: PackageParams) -> None:
     """Put the final model folder together: weights, configuration, lineage, metrics, run facts and a model card.
 
-    run.json (who, when, where, how long each step took) is the one file that differs between equal runs.
+    run.json (who, when, where, how long each step took) is the one file that differs between equal runs. Raises InputError
+    where `start` is no classifier, or `metrics` is not what `evaluate` wrote.
     """
     import shutil
 
@@ -32,7 +34,11 @@ def package(start: Path, metrics: Path, model: Path, params: PackageParams) -> N
     from cavmae.storage import read_json, replace_folder, write_json
 
     config = read_config(start)
+    if config.kind != "classifier":
+        raise InputError(f"{start}: is no classifier; package a fine-tuned or averaged model")
     figures = read_json(metrics)
+    if not isinstance(figures, dict) or not all(isinstance(models, dict) for models in figures.values()):
+        raise InputError(f"{metrics}: is not what `evaluate` writes; run `cavmae evaluate` first")
     lineage = lineage_of("package", params, None, {"start": start})
     hashes = model_fingerprint(start)
     with replace_folder(model) as partial:

@@ -27,17 +27,19 @@ def predict(videos: Sequence[Path], model: Path, params: PredictParams) -> "list
     from cavmae.evaluation.prediction import predict_file
     from cavmae.models.cavmaeft import CAVMAEFT
     from cavmae.models.folder import read_model
+    from cavmae.training.runs import prepare_torch
 
+    missing = [video for video in videos if not video.exists()]
+    if missing:
+        raise InputError(f"{missing[0]}: no such file")
+    prepare_torch(params.device, params.threads, seed=0)
     config, network = read_model(model)
     if not isinstance(network, CAVMAEFT):
         raise InputError(f"{model}: is no classifier; give a fine-tuned model")
-    torch.set_num_threads(params.threads)
     device = torch.device(params.device)
     network.to(device).eval()
     predictions = []
     for video in videos:
-        if not video.exists():
-            raise InputError(f"{video}: no such file")
         predictions += list(predict_file(network, config, video, params.hop_s, params.top, device))
     failed = [prediction for prediction in predictions if prediction.error]
     for prediction in failed:

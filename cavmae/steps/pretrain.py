@@ -17,7 +17,7 @@ def pretrain(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     """
     from cavmae.dataset.loader import ClipSet
     from cavmae.models.cavmae import CAVMAE
-    from cavmae.models.folder import read_model
+    from cavmae.models.folder import check_sample_rate, read_model
     from cavmae.models.lineage import lineage_of
     from cavmae.training.pretraining import Pretraining
     from cavmae.training.runs import prepare_torch, train
@@ -29,6 +29,7 @@ def pretrain(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     config = config.model_copy(update={"norm_pix_loss": params.norm_pix_loss})
     network.norm_pix_loss = params.norm_pix_loss
     data = ClipSet(dataset)
+    check_sample_rate(config, data.settings, start, dataset)
     lineage = lineage_of("pretrain", params, dataset, {"start": start})
     rows = train("pretrain", Pretraining(network, config, data, params), params, lineage, config, model, curves, events)
     log.info("pretrain: %d epochs, train loss %.4f -> %s", params.epochs, rows[-1]["train_loss"], model)

@@ -1,13 +1,15 @@
 """Checkpoints in a work folder keyed by inputs, parameters and code: what a killed run continues from."""
 
 import logging
-import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cavmae.errors import StepFailed
+from cavmae.models.safe_load import load_safely
 from cavmae.storage import PARTIAL, write_atomic
 
 log = logging.getLogger(__name__)
@@ -24,9 +26,17 @@ class Checkpoints:
             leftover.unlink()
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write the state after `step` steps, then remove what is older than the last two."""
-        with write_atomic(self.folder / f"step-{step:09d}.pt") as partial:
-            torch.save(state, partial)
+        """Write the state after `step` steps, then remove what is older than the last two.
+
+        Raises StepFailed where the disk does not take it; those before are kept.
+        """
+        path = self.folder / f"step-{step:09d}.pt"
+        with write_atomic(path) as partial:
+            try:
+                torch.save(state, partial)
+            except RuntimeError as error:  # torch's writer has no OSError
+                reason = str(error).splitlines()[0]
+                raise StepFailed(f"{path}: the checkpoint cannot be written; is the disk full? ({reason})") from None
         for old in self._paths()[:-_KEEP]:
             old.unlink()
 
@@ -34,9 +44,10 @@ class Checkpoints:
         """Return the newest state that can be read, or None."""
         for path in reversed(self._paths()):
             try:
-                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-                log.warning("checkpoint %s cannot be read (%s); falling back to the one before it", path, type(error).__name__)
+                _check_sums(path)
+                state: dict[str, Any] = load_safely(path)
+            except (ValueError, OSError) as error:
+                log.warning("checkpoint %s cannot be read (%s); falling back to the one before it", path, error)
                 path.unlink()
                 continue
             return state
@@ -44,7 +55,21 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Remove the folder: the run is finished and its outputs are written."""
+        # first what a run continues from: if this is killed half-way, the next run may not continue without its epochs
+        for path in reversed(self._paths()):
+            path.unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.pt"))
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ValueError where a checksum within the file is wrong: torch's reader does not look at them."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise ValueError(str(error)) from None
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")

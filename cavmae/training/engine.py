@@ -120,7 +120,14 @@ class Engine:
             sums[key] = sums.get(key, 0.0) + float(meter) * size
         sums["lr"] = rate
 
+    def _require_finite(self, step: int) -> None:
+        """Raise StepFailed before weights that are no numbers any more are kept, as a checkpoint or as a result."""
+        for name, parameter in self.objective.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise StepFailed(f"{name} is no longer finite after step {step}; lower lr or set clip_grad_norm, then run again")
+
     def _close_epoch(self, epoch: int, position: _Position, clips: int) -> None:
+        self._require_finite(position.step)
         row: CurveRow = {"epoch": epoch, "lr": position.sums.pop("lr")}
         row |= {f"train_{key}": value / clips for key, value in position.sums.items()}
         model = self.objective.model.eval()
@@ -134,6 +141,7 @@ class Engine:
         log.log(logging.INFO if epoch % max(1, self.params.epochs // 10) == 0 else logging.DEBUG, "epoch %d: %s", epoch, figures)
 
     def _save(self, position: _Position) -> None:
+        self._require_finite(position.step)
         self.checkpoints.save(
             position.step,
             {

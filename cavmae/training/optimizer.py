@@ -34,7 +34,10 @@ def build_optimizer(model: nn.Module, params: TrainingParams, head_lr: float = 1
 
 
 def learning_rate(params: TrainingParams, step: int, steps_per_epoch: int) -> float:
-    """Learning rate of step `step` (from 0): linear warm-up, then cosine to 0 (Loshchilov & Hutter 2017), steps, or constant."""
+    """Learning rate of step `step` (from 0): linear warm-up, then cosine to 0 (Loshchilov & Hutter 2017), steps, or constant.
+
+    In steps, `decay_start_epoch` epochs run at the full rate, as in the original, whose schedule counts finished epochs.
+    """
     warmup = params.warmup_epochs * steps_per_epoch
     if step < warmup:
         return params.lr * (step + 1) / warmup
@@ -42,8 +45,8 @@ def learning_rate(params: TrainingParams, step: int, steps_per_epoch: int) -> fl
         total = params.epochs * steps_per_epoch
         return params.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
     if params.schedule == "step":
-        epoch = step // steps_per_epoch + 1
-        decays = max(0, (epoch - params.decay_start_epoch) // params.decay_every_epochs + 1)
+        finished = step // steps_per_epoch
+        decays = max(0, (finished - params.decay_start_epoch) // params.decay_every_epochs + 1)
         return params.lr * params.decay_factor**decays
     return params.lr
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from cavmae.params import Section
 
@@ -38,11 +38,13 @@ class TrainingParams(Section):
     precision: Literal["float32", "bf16"]
     threads: Count
 
-    @model_validator(mode="after")
-    def _warm_up_ends(self) -> "TrainingParams":
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} must be below epochs {self.epochs}")
-        return self
+    @field_validator("warmup_epochs")
+    @classmethod
+    def _warm_up_ends(cls, value: float, info: ValidationInfo) -> float:
+        epochs = info.data.get("epochs")
+        if epochs is not None and value >= epochs:
+            raise ValueError(f"it must be below epochs, which is {epochs}")
+        return value
 
 
 class PretrainParams(TrainingParams):
@@ -56,11 +58,12 @@ class PretrainParams(TrainingParams):
     bidirect_contrast: bool
     norm_pix_loss: bool
 
-    @model_validator(mode="after")
-    def _some_loss(self) -> "PretrainParams":
-        if self.mae_loss_weight == 0 and self.contrast_loss_weight == 0:
-            raise ValueError("mae_loss_weight and contrast_loss_weight cannot both be 0")
-        return self
+    @field_validator("contrast_loss_weight")
+    @classmethod
+    def _some_loss(cls, value: float, info: ValidationInfo) -> float:
+        if value == 0 and info.data.get("mae_loss_weight") == 0:
+            raise ValueError("it must be above 0 where mae_loss_weight is 0")
+        return value
 
 
 class FinetuneParams(TrainingParams):

@@ -48,7 +48,11 @@ def train(
     The state that a killed run needs lies in a work folder keyed by the hash of lineage (code, data, parents, parameters);
     it is removed when the outputs are there.
     """
-    inputs = {key: value for key, value in lineage.items() if key != "image"}
+    inputs = {key: lineage[key] for key in ("step", "packages", "dataset")}
+    # the parents by their files and the code by its content: neither a commit nor how often is saved changes the weights
+    inputs["code"] = lineage["code"]["sha256"]
+    inputs["parents"] = {name: parent["files"] for name, parent in lineage["parents"].items()}
+    inputs["params"] = {key: value for key, value in lineage["params"].items() if key != "checkpoint_s"}
     work = work_folder(step, sha256_json(inputs)[:16])
     optimizer = build_optimizer(objective.model, params, head_lr)
     engine = Engine(objective, optimizer, params, work, events)

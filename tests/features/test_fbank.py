@@ -39,7 +39,8 @@ def test_clips_of_different_lengths_in_one_batch_equal_kaldi_one_by_one() -> Non
     for row, length in enumerate(lengths):
         samples = batch[row, :length].float() / 32768
         want = kaldi(samples - samples.mean())
-        torch.testing.assert_close(got[row, : len(want)], want, atol=2e-4, rtol=1e-5)
+        # 2e-3 as for the stored ones: quiet bins near the floor amplify the rounding of another order of operations
+        torch.testing.assert_close(got[row, : len(want)], want, atol=2e-3, rtol=0)
         assert not got[row, len(want) :].any()
 
 

@@ -81,7 +81,7 @@ _CASES: tuple[tuple[str, str, Callable[[Source, Path], None]], ...] = (
     ("broken_silent.mp4", "silent_audio", _silent),
     ("broken_cut_short.mp4", "truncated", _cut),
     ("broken_no_header.mp4", "undecodable", _cut_before_header),
-    ("broken_scrambled.mp4", "undecodable", _scrambled),
+    ("broken_scrambled.mp4", "no_decodable_video", _scrambled),
     ("broken_web_page.mp4", "not_media", _web_page),
     ("broken_empty.mp4", "empty_file", _empty),
 )

@@ -27,6 +27,22 @@ def portable(path: Path) -> str:
     return absolute if relative.startswith("..") else relative
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether a path leads to anything; one that cannot exist (too long, below a file, shut) leads to nothing."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_link(path: Path) -> bool:
+    """Tell whether a path is a link, also one that leads nowhere."""
+    try:
+        return path.is_symlink()
+    except OSError:
+        return False
+
+
 def printable(path: str) -> str:
     """Return a file name that any table can hold: bytes that are no UTF-8 are written as escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

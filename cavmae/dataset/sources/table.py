@@ -50,8 +50,8 @@ def _candidate(table: Path, row: int, values: dict[str, str]) -> Candidate:
     if split is not None and split not in SPLITS:
         raise InputError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
     start, end = _seconds(where, "start", values), _seconds(where, "end", values)
-    if start is not None and end is not None and end <= start:
-        raise InputError(f"{where}: end {end} is not behind start {start}")
+    if end is not None and end <= (start or 0.0):
+        raise InputError(f"{where}: end {end:g} is not behind start {start or 0.0:g}")
     file = table.parent / values["path"]
     labels = tuple(dict.fromkeys(label.strip() for label in values.get("labels", "").split(";") if label.strip()))
     return Candidate(

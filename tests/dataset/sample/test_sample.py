@@ -82,7 +82,7 @@ def test_broken_files_are_broken_as_announced(tmp_path: Path) -> None:
         "broken_no_picture.mp4": ("no_video", {"audio"}),
         "broken_silent.mp4": ("silent_audio", both),
         "broken_cut_short.mp4": ("truncated", both),
-        "broken_scrambled.mp4": ("undecodable", both),
+        "broken_scrambled.mp4": ("no_decodable_video", both),
         "broken_no_header.mp4": ("undecodable", None),
         "broken_web_page.mp4": ("not_media", None),
         "broken_empty.mp4": ("empty_file", None),

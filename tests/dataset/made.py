@@ -1,0 +1,55 @@
+"""Sources and parameters for the tests: files that look like media at sight, tables, and the steps' own defaults."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cavmae.dataset.collect import collect
+from cavmae.dataset.params import ExtractParams, IngestParams
+from cavmae.dataset.schema import CLIPS, QUARANTINE, Row, read_rows
+from cavmae.params import load_section
+from tests.conftest import REPOSITORY
+from tests.media.render import film
+
+DEFAULTS = REPOSITORY / "params.yaml"
+
+
+def ingest_params(*overrides: str) -> IngestParams:
+    return load_section(IngestParams, "ingest", DEFAULTS, overrides)
+
+
+def extract_params(*overrides: str) -> ExtractParams:
+    return load_section(ExtractParams, "extract", DEFAULTS, ["frame_size=32", "frames=2", *overrides])
+
+
+def blob(path: Path, content: object = None) -> Path:
+    """A file that is no text, with a content of its own: enough for `ingest`, which decodes nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\0\1\2" + str(path if content is None else content).encode("utf-8", "surrogateescape"))
+    return path
+
+
+def tiny_film(path: Path, loudness: float = 0.3) -> Path:
+    """0.6 s of picture and sound, made in milliseconds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return film(path, seconds=0.6, fps=5, rate=16000, channels=1, amplitude=loudness)
+
+
+def table(path: Path, rows: Iterable[Sequence[object]], header: str = "path,labels") -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header.split(","))
+        writer.writerows(rows)
+    return path
+
+
+def ingested(source: Path, out: Path, *overrides: str) -> tuple[list[Row], list[Row]]:
+    """Run the work of `ingest`; return manifest and quarantine."""
+    collect(out, ingest_params(f"source={source}", *overrides))
+    return list(read_rows(out / "clips.parquet", CLIPS)), list(read_rows(out / "quarantine.parquet", QUARANTINE))
+
+
+def reasons(quarantine: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """{file name: reason} of quarantine rows."""
+    return {Path(row["path"]).name: row["reason"] for row in quarantine}

@@ -1,0 +1,94 @@
+"""Order of clips and batches: a function of seed and epoch alone; and threads that end."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cavmae.dataset.loader import ClipRecord, ClipSet, Prefetch, balance_weights, epoch_order
+from cavmae.dataset.schema import CLIPS, write_table
+from cavmae.dataset.tar import ShardWriter
+from cavmae.errors import InputError
+from cavmae.storage import write_json
+
+
+def clip(*labels: int) -> ClipRecord:
+    return ClipRecord("v", "p", "g", labels, Path("s.tar"), 0, 0)
+
+
+def test_an_epoch_is_a_permutation_that_seed_and_epoch_alone_decide() -> None:
+    orders = {(seed, epoch): epoch_order(50, seed, epoch) for seed in range(3) for epoch in range(3)}
+    assert all(sorted(order) == list(range(50)) for order in orders.values())
+    assert len({tuple(order) for order in orders.values()}) == 9
+    assert np.array_equal(orders[2, 1], epoch_order(50, 2, 1))
+
+
+def test_weights_make_rare_labels_as_frequent_as_common_ones() -> None:
+    clips = [clip(0)] * 90 + [clip(1)] * 10
+    weights = balance_weights(clips)
+    assert weights[0] == pytest.approx(1000 / 90.01) and weights[-1] == pytest.approx(1000 / 10.01)
+    drawn = np.concatenate([epoch_order(100, 0, epoch, weights) for epoch in range(50)])
+    assert np.mean(drawn >= 90) == pytest.approx(0.5, abs=0.03)
+
+
+def test_results_come_in_order_and_the_thread_ends() -> None:
+    before = threading.active_count()
+    assert list(Prefetch([[1], [2], [3, 4]], sum)) == [1, 2, 7]
+    assert threading.active_count() == before
+
+
+def test_an_error_in_the_thread_reaches_the_one_who_asks() -> None:
+    def fail(item: object) -> int:
+        raise InputError("broken shard")
+
+    with pytest.raises(InputError, match="broken shard"):
+        list(Prefetch([[1]], fail))
+
+
+def test_stopping_early_ends_the_thread_and_no_more_than_asked_for_is_made() -> None:
+    made: list[int] = []
+    before = threading.active_count()
+    for first in Prefetch([[number] for number in range(1000)], lambda item: (made.append(item[0]), item[0])[1], ahead=2):
+        assert first == 0
+        time.sleep(0.05)
+        break
+    assert threading.active_count() == before and len(made) <= 4
+
+
+@pytest.fixture
+def validated(tmp_path: Path) -> Path:
+    shards, out = tmp_path / "shards", tmp_path / "out"
+    shards.mkdir()
+    with (shards / "train-00000.tar").open("wb") as file:
+        writer = ShardWriter(file)
+        members = {name: writer.add_clip(name, {"wav": name.encode()}) for name in ("a", "b")}
+        writer.close()
+    facts = [{"video_id": "a", "duration_s": 1.5}, {"video_id": "b", "duration_s": 2.5}]
+    write_json(shards / "train-00000.json", {"members": members, "facts": facts})
+    write_json(out / "index.json", {"settings": {"frames": 2}, "shards_root": "../shards", "shards": [{"name": "train-00000"}]})
+    (out / "labels.csv").write_text("index,mid,display_name\n0,dog,Dog\n1,cat,Cat\n")
+    row = {"path": "p", "group": "g", "split": "train", "shard": "train-00000"}
+    write_table(
+        out / "clips.parquet",
+        [{**row, "video_id": "b", "labels": ["cat", "dog"]}, {**row, "video_id": "a", "labels": []}],
+        CLIPS,
+    )
+    return out
+
+
+def test_clips_are_found_in_their_shards_with_the_indexes_of_their_labels(validated: Path) -> None:
+    clips = ClipSet(validated)
+    b, a = clips.split("train")
+    assert (b.members(), a.members()) == ({"wav": b"b"}, {"wav": b"a"})
+    assert (b.labels, a.labels) == ((0, 1), ())
+    assert clips.targets([b, a]).tolist() == [[1, 1], [0, 0]]
+    assert (clips.longest_s, clips.settings) == (2.5, {"frames": 2})
+
+
+def test_a_split_without_clips_and_a_folder_without_data_are_wrong_input(validated: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="split 'val' holds no clips"):
+        ClipSet(validated).split("val")
+    with pytest.raises(InputError, match="run `cavmae validate` first"):
+        ClipSet(tmp_path)

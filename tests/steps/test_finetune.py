@@ -1,0 +1,54 @@
+"""The step `finetune`: it starts from what it was given, and writes a classifier."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from cavmae.errors import InputError
+from cavmae.models.folder import read_config, read_model
+from cavmae.training.curves import read_curves
+from tests.training.tiny import same_files, tiny, train
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAVMAE_WORK", str(tmp_path / "work"))
+
+
+def test_a_frozen_base_keeps_the_pretrained_weights_and_a_start_from_scratch_does_not(tmp_path: Path) -> None:
+    frozen = train("finetune", tmp_path / "f", tiny().dataset, tiny().pretrained, freeze_base="true", epochs=2)
+    scratch = train("finetune", tmp_path / "s", tiny().dataset, tiny().pretrained, from_scratch="true", epochs=2)
+    (_, start), (_, kept), (_, fresh) = read_model(tiny().pretrained), read_model(frozen), read_model(scratch)
+    before, after, drawn = start.state_dict(), kept.state_dict(), fresh.state_dict()
+    base = [key for key in after if not key.startswith("mlp_head")]
+    assert len(base) > 50 and all(torch.equal(after[key], before[key]) for key in base)
+    assert (after["mlp_head.1.weight"] - drawn["mlp_head.1.weight"]).abs().max() > 0
+    assert not torch.equal(drawn["patch_embed_v.proj.weight"], before["patch_embed_v.proj.weight"])
+
+
+def test_the_classifier_carries_labels_mode_and_the_statistics_of_its_start() -> None:
+    folder = tiny().classifier("audioonly")
+    config, start = read_config(folder), read_config(tiny().pretrained)
+    assert config.kind == "classifier" and config.mode == "audioonly" and config.single_label is True
+    assert [label.mid for label in config.labels or ()] == sorted(label.mid for label in config.labels or ())
+    assert config.normalisation == start.normalisation and config.norm_pix_loss is None
+    rows = read_curves(folder / "curves.tsv")
+    assert [row["epoch"] for row in rows] == [1, 2, 3] and {"val_loss", "val_accuracy", "val_mAP"} <= set(rows[0])
+    lineage = json.loads((folder / "lineage.json").read_text())
+    line = []
+    while lineage:
+        line.append(lineage["step"])
+        lineage = next(iter(lineage["parents"].values()), {}).get("lineage")
+    assert line == ["finetune", "pretrain", "adapt"]
+
+
+def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
+    again = train("finetune", tmp_path, tiny().dataset, tiny().pretrained, mode="multimodal")
+    assert same_files(again, tiny().classifier()) == []
+
+
+def test_a_classifier_is_no_start(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a classifier; fine-tuning starts from an adapted or pretrained model"):
+        train("finetune", tmp_path, tiny().dataset, tiny().classifier())

@@ -1,0 +1,113 @@
+"""The command `predict`: labels for files that the model never saw, and an explanation for those that give none."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from cavmae.cli import main
+from tests.training.tiny import arguments, tiny
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of the sample set, a film of 3.6 s, one without sound, and text under the name of a film."""
+    folder = tmp_path_factory.mktemp("videos")
+    sample = sorted((tiny().root / "data" / "ingest" / "sample").rglob("*.mp4"))[0]
+    shutil.copyfile(sample, folder / "short.mp4")
+    film(folder / "long.mp4", 3.6, sound=True)
+    film(folder / "mute.mp4", 1.0, sound=False)
+    (folder / "broken.mp4").write_text("no film at all")
+    return folder
+
+
+def film(path: Path, seconds: float, sound: bool) -> None:
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=8, options={"threads": "1"})
+        video.width = video.height = 32
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("aac", rate=16000, layout="mono") if sound else None
+        for _ in range(round(seconds * 8)):
+            picture = rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        if audio is not None:
+            wave = rng.integers(-9000, 9000, (1, round(seconds * 16000))).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+            frame.sample_rate = 16000
+            container.mux(audio.encode(frame))
+            container.mux(audio.encode(None))
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAVMAE_WORK", str(tmp_path / "work"))
+
+
+def predict(*files: Path, model: Path | None = None, **changes: object) -> int:
+    words = [*arguments("predict", **changes), "--model", str(model or tiny().classifier())]
+    return main([*words, "--", *map(str, files)])
+
+
+def test_a_clip_gets_its_best_labels_as_a_table(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(videos / "short.mp4", top=2) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{videos / 'short.mp4'}  ") and len(line.split("  ")[-2:]) == 2
+    scores = [float(part.rpartition(" ")[2]) for part in line.split("  ")[-2:]]
+    assert scores == sorted(scores, reverse=True) and 0 < scores[1] <= scores[0] <= 1
+
+
+def test_the_window_slides_over_a_longer_file_and_lines_are_json(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(videos / "long.mp4", format="jsonl", top=8) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["start_s"] for row in rows] == pytest.approx([0, 1, 2, 3], abs=0.1)
+    assert rows[-1]["end_s"] == pytest.approx(3.6, abs=0.15)
+    assert all(len(row["scores"]) == 8 and sum(row["scores"].values()) == pytest.approx(1, abs=1e-4) for row in rows)
+    assert predict(videos / "long.mp4", format="jsonl", hop_s=0.5) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 6
+
+
+def test_a_file_that_cannot_be_used_is_explained_and_stops_no_other(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(videos / "broken.mp4", videos / "short.mp4", videos / "mute.mp4", format="jsonl") == 0
+    captured = capsys.readouterr()
+    broken, short, mute = (json.loads(line) for line in captured.out.splitlines())
+    assert broken["error"].startswith("not_media: ") and mute["error"].startswith("no_audio: ")
+    assert short["path"] == str(videos / "short.mp4") and "scores" in short
+
+
+@pytest.mark.parametrize("name", ["broken.mp4", "mute.mp4", "."])
+def test_where_no_file_can_be_used_the_command_fails_with_one_reason(
+    videos: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert predict(videos / name) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "cannot be used (" in captured.err.splitlines()[-1]
+
+
+def test_a_missing_file_is_told_before_any_work(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(videos / "short.mp4", videos / "nowhere.mp4") == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err == f"cavmae predict: {videos / 'nowhere.mp4'}: no such file\n"
+
+
+def test_a_pretrained_folder_is_refused_in_one_line(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(videos / "short.mp4", model=tiny().pretrained) == 2
+    assert capsys.readouterr().err == f"cavmae predict: {tiny().pretrained}: is no classifier; give a fine-tuned model\n"
+    assert predict(videos / "short.mp4", device="cuda") == 2
+    assert "torch sees no GPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["-dash.mp4", "sp ace Ünï.mp4", os.fsdecode(b"caf\xe9.mp4")])
+def test_odd_file_names_are_only_names(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    shutil.copyfile(videos / "short.mp4", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert predict(Path(name), format="jsonl") == 0
+    row = json.loads(capfd.readouterr().out)
+    assert row["path"] == name and row["scores"]

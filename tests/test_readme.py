@@ -1,0 +1,76 @@
+"""The README's and the docs' commands: they parse, and those for one's own videos run."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cavmae import cli, steps
+from cavmae.dataset.sample import SampleSettings, plan, render
+from cavmae.params import default_params_path
+from tests.conftest import REPOSITORY
+
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def shell_blocks(page: Path) -> list[list[str]]:
+    """The lines of every ```sh block, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    return [[line.split(" #")[0].strip() for line in block.splitlines() if line.strip()] for block in blocks]
+
+
+def own_videos_block() -> list[str]:
+    return next(block for block in shell_blocks(REPOSITORY / "README.md") if any("cavmae ingest" in line for line in block))
+
+
+def inline_commands(page: Path) -> list[str]:
+    """Commands `cavmae step --flag ...` that stand in running text, where they name at least one flag."""
+    return re.findall(r"`(cavmae [a-z]+ --[^`]*)`", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_cavmae_command_in_the_text_parses(page: Path) -> None:
+    commands = [line for block in shell_blocks(page) for line in block if line.startswith("cavmae ")] + inline_commands(page)
+    for command in commands:
+        words = shlex.split(command)[1:]
+        if words[0] in steps.NAMES and len(words) > 1 and not words[-1].startswith("--"):
+            cli._parser(words[0], default_params_path()).parse_args(words)
+        elif words[0] not in steps.NAMES:
+            assert words[0] in {"results", "STEP"}, command
+
+
+def test_every_make_verb_in_the_text_exists() -> None:
+    verbs = set(re.findall(r"^([a-z-]+):.*##", (REPOSITORY / "Makefile").read_text(), flags=re.M))
+    for page in PAGES:
+        named = set(re.findall(r"`make ([a-z-]+)`", page.read_text())) | set(
+            re.findall(r"^make ([a-z-]+)", page.read_text(), flags=re.M)
+        )
+        assert named <= verbs, page
+
+
+def test_every_file_that_the_text_links_to_exists() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.slow
+def test_the_commands_for_ones_own_videos_run_from_a_folder_to_a_prediction(tmp_path: Path) -> None:
+    settings = SampleSettings(clips=40, broken=False, seconds=1.0, size=32, fps=8, sample_rate=16000, seed=3, shared_facts=True)
+    for clip in plan(settings):
+        render(clip, settings, tmp_path / "videos" / clip.label / f"{clip.name} (copy).mp4")
+    shutil.copyfile(next((tmp_path / "videos").rglob("*.mp4")), tmp_path / "holiday.mp4")
+    shutil.copyfile(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in own_videos_block()[1:]:
+        done = subprocess.run(shlex.split(command), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    assert done.stdout.startswith("holiday.mp4")
+    for made in ("models/final/README.md", "reports/report.html", "metrics/evaluation.json", "data/validated/docs/index.html"):
+        assert (tmp_path / made).is_file()

@@ -1,0 +1,84 @@
+"""Real commands that are killed at whatever moment: run again, they end where an undisturbed run ends, to the bit."""
+
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cavmae.cli import main
+from tests.training.tiny import REPOSITORY, arguments, same_files, tiny
+
+# long enough to be met half-way, with a checkpoint after every step
+LONG = {"epochs": 30, "warmup_epochs": 1, "keep_epochs": 3, "checkpoint_s": 0.0001}
+
+
+def words(step: str, out: Path) -> list[str]:
+    given = {"mixup": 0.5, "noise": "true"} if step == "finetune" else {"mask_mode": "tf"}
+    start = tiny().pretrained if step == "finetune" else tiny().adapted
+    folders = {"dataset": tiny().dataset, "start": start, "model": out / "model", "curves": out / "curves.tsv"}
+    folders["events"] = out / "events"
+    flags = [word for name, path in folders.items() for word in (f"--{name}", str(path))]
+    return [*arguments(step, **LONG, **given), *flags]
+
+
+class Command:
+    """`python -m cavmae …` in a process of its own, which is stopped once it has written a checkpoint."""
+
+    def __init__(self, step: str, out: Path) -> None:
+        self.work = out / "work"
+        environment = {**os.environ, "CAVMAE_WORK": str(self.work), "OMP_WAIT_POLICY": "passive"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cavmae", *words(step, out)],
+            cwd=REPOSITORY,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.step = step
+
+    def checkpoints(self) -> set[str]:
+        return {path.name for path in (self.work / self.step).glob("*/step-*.pt")}
+
+    def stop(self, how: signal.Signals) -> tuple[int, str]:
+        """Wait for a new checkpoint and a little longer, send the signal, return exit code and messages."""
+        before, deadline = self.checkpoints(), time.monotonic() + 60
+        while not self.checkpoints() - before and self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.3))
+        self.process.send_signal(how)
+        _, messages = self.process.communicate(timeout=60)
+        return self.process.returncode, messages
+
+
+def run_here(step: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAVMAE_WORK", str(out / "work"))
+    assert main(words(step, out)) == 0
+
+
+@pytest.mark.parametrize(("step", "signals"), [("pretrain", ["SIGKILL"]), ("finetune", ["SIGKILL", "SIGTERM"])])
+def test_a_command_stopped_at_random_moments_ends_where_an_undisturbed_one_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str, signals: list[str]
+) -> None:
+    out = tmp_path / "stopped"
+    for number, name in enumerate(signals):
+        code, messages = Command(step, out).stop(signal.Signals[name])
+        assert code == (75 if name == "SIGTERM" else -signal.SIGKILL), messages
+        assert ("resumed at step" in messages) == (number > 0), messages
+        assert "Traceback" not in messages and not (out / "model").exists()
+        if name == "SIGTERM":
+            assert "stopped at step" in messages and "run the same command to continue" in messages
+    with caplog.at_level(logging.INFO):
+        run_here(step, out, monkeypatch)
+    resumed = [record.getMessage() for record in caplog.records if record.getMessage().startswith("resumed at step ")]
+    assert len(resumed) == 1 and int(resumed[0].rpartition(" ")[2]) > 0
+    undisturbed = tmp_path / "undisturbed"
+    run_here(step, undisturbed, monkeypatch)
+    assert same_files(out / "model", undisturbed / "model") == []
+    assert (out / "curves.tsv").read_bytes() == (undisturbed / "curves.tsv").read_bytes()
+    assert not list((out / "work" / step).iterdir()), "a finished run leaves no state behind"

@@ -8,7 +8,6 @@ makes lies in .cavmae/control.
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -22,7 +21,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.control", description="Retrieval where there is nothing to retrieve by.")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     at = work_folder("control")
     clips, shards, dataset = at / "ingest", at / "shards", at / "validated"

@@ -8,7 +8,6 @@ for it on the validation split (docs/pretraining.md tells how they were found).
 """
 
 import argparse
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -46,7 +45,6 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.1, help="share of the labelled train clips that is used")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     results: dict[str, Any] = {"share": options.share, "seeds": options.seeds}
     try:
         for arm in ARMS:

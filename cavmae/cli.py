@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 for wrong input, 1 for a failure, 75 for a run that was asked to stop."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in given if not word.startswith("-")), "")
-    # read when torch loads: threads that wait by sleeping do not starve each other where the machine is shared
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # read when torch loads: threads that spin for long while they wait starve each other where the machine is shared
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cavmae").setLevel(logging.INFO)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from cavmae.dataset.loader import ClipRecord
 from cavmae.dataset.records import decode_frame, decode_waveform, frame_count
 from cavmae.features.augment import MIXUP_ALPHA, Augmentation, Draws, clip_rng, draw
 from cavmae.features.fbank import FbankSettings
-from cavmae.features.front_end import RawBatch
+from cavmae.features.front_end import FrontEnd, RawBatch
 from cavmae.models.masking import MaskMode, strike
 
 
@@ -29,6 +30,26 @@ class TrainBatch:
     weight: Tensor | None = None
     noise_a: Tensor | None = None  # [B, La]
     noise_v: Tensor | None = None  # [B, Lv]
+    inputs: "ModelInputs | None" = None
+
+
+class ModelInputs(NamedTuple):
+    """What the front end made of a batch: log-mel [B, T, M] and pictures [B, 3, H, W], where the mode uses them."""
+
+    audio: Tensor | None
+    images: Tensor | None
+
+
+def model_inputs(front_end: FrontEnd, batch: TrainBatch, device: torch.device, audio: bool, images: bool) -> ModelInputs:
+    """Run the front end on `device`, in float32 whatever precision the model runs in."""
+    raw = batch.raw.to(device)
+    partner = batch.partner.to(device) if batch.partner is not None else None
+    weight = batch.weight.to(device) if batch.weight is not None else None
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        return ModelInputs(
+            front_end.audio(raw, batch.draws, partner, weight) if audio else None,
+            front_end.images(raw, partner, weight) if images else None,
+        )
 
 
 @dataclass(frozen=True)

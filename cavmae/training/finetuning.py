@@ -1,6 +1,7 @@
 """The fine-tuning objective: labels from sound, picture or both."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from cavmae.features.front_end import FrontEnd
 from cavmae.features.mixup import smooth_and_mix
 from cavmae.models.cavmaeft import CAVMAEFT
 from cavmae.models.folder import ModelConfig
-from cavmae.training.batches import BatchBuilder, TrainBatch
+from cavmae.training.batches import BatchBuilder, ModelInputs, TrainBatch, model_inputs
 from cavmae.training.params import FinetuneParams
 
 
@@ -51,17 +52,18 @@ class Finetuning:
         return epoch_order(len(self.train.clips), self.params.seed, epoch, self.weights)
 
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
-        """Batch with frames, partners and augmentation drawn."""
-        return self.train.build(indices, epoch)
+        """Batch with frames, partners and augmentation drawn, and on a CPU with its inputs computed, beside the model's work."""
+        batch = self.train.build(indices, epoch)
+        return replace(batch, inputs=self._inputs(batch, torch.device("cpu"))) if self.params.device == "cpu" else batch
+
+    def _inputs(self, batch: TrainBatch, device: torch.device) -> ModelInputs:
+        return model_inputs(self.front_end, batch, device, audio="video" not in self.mode, images="audio" not in self.mode)
 
     def loss(self, batch: TrainBatch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy, binary for several labels a clip, against smoothed and mixed targets."""
-        raw = batch.raw.to(device)
-        partner = batch.partner.to(device) if batch.partner is not None else None
+        inputs = batch.inputs or self._inputs(batch, device)
         weight = batch.weight.to(device) if batch.weight is not None else None
-        audio = self.front_end.audio(raw, batch.draws, partner, weight) if "video" not in self.mode else None
-        images = self.front_end.images(raw, partner, weight) if "audio" not in self.mode else None
-        logits = self.model(audio, images, self.mode).float()
+        logits = self.model(inputs.audio, inputs.images, self.mode).float()
         assert batch.targets is not None
         targets = batch.targets.to(device)
         other = batch.partner_targets.to(device) if batch.partner_targets is not None else targets

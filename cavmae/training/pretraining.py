@@ -1,6 +1,7 @@
 """The pretraining objective: masked reconstruction of both modalities, and contrast between them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from cavmae.features.augment import Augmentation
 from cavmae.features.front_end import FrontEnd
 from cavmae.models.cavmae import CAVMAE, PretrainOutput
 from cavmae.models.folder import ModelConfig
-from cavmae.training.batches import BatchBuilder, MaskSettings, TrainBatch
+from cavmae.training.batches import BatchBuilder, MaskSettings, ModelInputs, TrainBatch, model_inputs
 from cavmae.training.engine import mean_over
 from cavmae.training.params import PretrainParams
 
@@ -40,8 +41,9 @@ class Pretraining:
         return epoch_order(len(self.train.clips), self.params.seed, epoch)
 
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
-        """Batch with masks and augmentation drawn."""
-        return self.train.build(indices, epoch)
+        """Batch with masks and augmentation drawn, and on a CPU with its inputs computed, beside the model's own work."""
+        batch = self.train.build(indices, epoch)
+        return replace(batch, inputs=self._inputs(batch, torch.device("cpu"))) if self.params.device == "cpu" else batch
 
     def loss(self, batch: TrainBatch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its parts."""
@@ -59,11 +61,11 @@ class Pretraining:
         return mean_over(meters)
 
     def _forward(self, batch: TrainBatch, device: torch.device) -> PretrainOutput:
-        raw, params = batch.raw.to(device), self.params
+        params, inputs = self.params, batch.inputs or self._inputs(batch, device)
         assert batch.noise_a is not None and batch.noise_v is not None
         output: PretrainOutput = self.model(
-            self.front_end.audio(raw, batch.draws),
-            self.front_end.images(raw),
+            inputs.audio,
+            inputs.images,
             params.mask_ratio_a,
             params.mask_ratio_v,
             params.mae_loss_weight,
@@ -73,3 +75,6 @@ class Pretraining:
             noise_v=batch.noise_v.to(device),
         )
         return output
+
+    def _inputs(self, batch: TrainBatch, device: torch.device) -> ModelInputs:
+        return model_inputs(self.front_end, batch, device, audio=True, images=True)

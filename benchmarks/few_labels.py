@@ -8,6 +8,7 @@ for it on the validation split (docs/pretraining.md tells how they were found).
 """
 
 import argparse
+import logging
 import statistics
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.1, help="share of the labelled train clips that is used")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     results: dict[str, Any] = {"share": options.share, "seeds": options.seeds}
     try:
         for arm in ARMS:

@@ -13,19 +13,21 @@ _LOG_EVERY_S = 15.0
 class Progress:
     """Counts `total` items of work; use as a context manager and call `advance`.
 
-    `clock` gives monotonic seconds and stands here for tests.
+    `start` items were done by an earlier run. `clock` gives monotonic seconds and stands here for tests.
     """
 
-    def __init__(self, label: str, total: int, unit: str = "clip", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, label: str, total: int, unit: str = "clip", start: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.done = 0
+        self.done = self._start = start
         self._clock = clock
         self._started = self._last_line = clock()
         self._bar = None
         if sys.stderr.isatty() and total:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=label, unit=unit, leave=False)
+            self._bar = tqdm(total=total, desc=label, unit=unit, initial=start, leave=False)
 
     def __enter__(self) -> "Progress":
         return self
@@ -33,8 +35,8 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.close()
-        if kind is None and self.done:
-            log.info("%s: %d %ss in %.1f s (%.1f/s)", self.label, self.done, self.unit, self.elapsed, self.rate)
+        if kind is None and self.done > self._start:
+            log.info("%s: %d %ss in %.1f s (%.1f/s)", self.label, self.done - self._start, self.unit, self.elapsed, self.rate)
 
     @property
     def elapsed(self) -> float:
@@ -43,8 +45,8 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Items per second so far."""
-        return self.done / max(self.elapsed, 1e-9)
+        """Items per second of this run so far."""
+        return (self.done - self._start) / max(self.elapsed, 1e-9)
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Record `count` finished items; `note` is shown behind the bar or the line."""

@@ -17,7 +17,7 @@ def encode_clip(clip: Clip, sample_rate: int, jpeg_quality: int) -> dict[str, by
     """Return `{suffix: content}` in the order in which a shard holds them: json, wav, 0.jpg, 1.jpg, ..."""
     members = {
         "json": to_json({"sample_rate": sample_rate, **asdict(clip.facts)}).encode(),
-        "wav": _wav(clip.waveform, sample_rate),
+        "wav": encode_wav(clip.waveform, sample_rate),
     }
     for index, frame in enumerate(clip.frames):
         buffer = io.BytesIO()
@@ -76,7 +76,8 @@ def _damaged(member: str, error: Exception) -> StepFailed:
     )
 
 
-def _wav(waveform: np.ndarray, sample_rate: int) -> bytes:
+def encode_wav(waveform: np.ndarray, sample_rate: int) -> bytes:
+    """Return a 16-bit mono WAV file of an int16 waveform [samples]."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)

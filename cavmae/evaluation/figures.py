@@ -6,13 +6,13 @@ Drawn by hand, so that equal inputs give equal bytes, text is real text, and not
 import base64
 import io
 import math
-import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from cavmae.dataset.records import encode_wav
 from cavmae.evaluation.ranking import Array
 
 INK, ACCENT, MUTED = "#1b1f24", "#0b66c3", "#9aa4b2"
@@ -165,13 +165,7 @@ def sound_uri(waveform: Array, sample_rate: int) -> str:
     """Return a data URI of a 16-bit mono WAV file; float waveforms are in -1..1 and clipped there."""
     if waveform.dtype != np.int16:
         waveform = (np.clip(waveform, -1, 1) * 32767).round().astype(np.int16)
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate)
-        file.writeframes(waveform.astype("<i2").tobytes())
-    return _uri("audio/wav", buffer.getvalue())
+    return _uri("audio/wav", encode_wav(waveform, sample_rate))
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -73,8 +73,8 @@ class Engine:
         total = steps_per_epoch * self.params.epochs
         board = TensorBoard(self.events, position.step // steps_per_epoch + 1)
         saved_at = self._clock()
-        with self._listening(), Progress(name, total, unit="step") as progress, contextlib.closing(board):
-            progress.done = position.step
+        progress = Progress(name, total, unit="step", start=position.step)
+        with self._listening(), progress, contextlib.closing(board):
             while position.step < total:
                 epoch, done = position.step // steps_per_epoch + 1, position.step % steps_per_epoch
                 started = self._clock()

@@ -25,13 +25,14 @@ def finetune(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     from cavmae.models.cavmaeft import CAVMAEFT
     from cavmae.models.folder import check_sample_rate, read_config, read_model
     from cavmae.models.lineage import lineage_of
-    from cavmae.training.finetuning import Finetuning
+    from cavmae.training.finetuning import Finetuning, labelled
     from cavmae.training.runs import prepare_torch, train
 
     prepare_torch(params.device, params.threads, params.seed)
     data = ClipSet(dataset)
     if read_config(start).kind != "pretrained":
         raise InputError(f"{start}: is a classifier; fine-tuning starts from an adapted or pretrained model")
+    labelled(data, "train")  # refuses data without labels before a head without outputs is made
     config = _classifier_config(read_config(start), data, params)
     check_sample_rate(config, data.settings, start, dataset)
     network = config.build()

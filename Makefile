@@ -54,4 +54,4 @@ requirements: $(STAMP) ## pin the requirements anew from requirements/*.in
 	done
 
 clean: ## remove what the project made, but for the virtual environment
-	rm -rf data models metrics reports runs .cavmae dvc.lock .dvc/cache .dvc/tmp
+	rm -rf data/ingest data/shards data/validated models metrics reports runs .cavmae dvc.lock .dvc/cache .dvc/tmp

@@ -24,9 +24,11 @@ def _path() -> Path:
 
 @contextmanager
 def recorded(step: str, outputs: dict[str, str]) -> Iterator[None]:
-    """Write a line with start and duration of the step when it has finished."""
+    """Write a line with start and duration of the step when it has finished; one without outputs leaves no trace."""
     started, clock = datetime.now(UTC), time.monotonic()
     yield
+    if not outputs:
+        return
     line = {
         "step": step,
         "outputs": outputs,

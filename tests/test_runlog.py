@@ -45,3 +45,11 @@ def test_the_run_id_is_given_or_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAVMAE_RUN_ID", "kfp-1")
     facts = run_facts()
     assert facts["run_id"] == "kfp-1" and json.dumps(facts)
+
+
+def test_a_step_that_makes_nothing_leaves_nothing_where_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CAVMAE_WORK", raising=False)
+    with recorded("predict", {}):
+        pass
+    assert list(tmp_path.iterdir()) == []

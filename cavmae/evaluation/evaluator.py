@@ -127,4 +127,7 @@ def check_labels(config: ModelConfig, data: ClipSet, folder: Path) -> None:
     if known != wanted:
         odd = sorted(set(known) ^ set(wanted))
         what = f"'{odd[0]}' is only in one of them" if odd else "their order differs"
-        raise InputError(f"{folder}: its labels are not those of {data.folder}: {what}; fine-tune on this data first")
+        raise InputError(
+            f"{folder}: its labels are not those of {data.folder}: {what}; "
+            "fine-tune on this data first, or leave the model out with `none`"
+        )

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from cavmae.errors import InputError
-from cavmae.storage import read_json
+from cavmae.evaluation.document import read_metrics
 
 _COLUMNS = ("accuracy", "mAP", "mAUC", "d_prime", "f1")
 
@@ -12,10 +11,7 @@ _COLUMNS = ("accuracy", "mAP", "mAUC", "d_prime", "f1")
 def results_table(metrics: Path, report: Path) -> str:
     """Return models x metrics with the confidence interval of accuracy, retrieval, and where the report lies."""
     lines: list[str] = []
-    document = read_json(metrics)
-    if not isinstance(document, dict) or not all(isinstance(figures, dict) for figures in document.values()):
-        raise InputError(f"{metrics}: is not what `evaluate` writes; run `cavmae evaluate` first")
-    for split, figures in document.items():
+    for split, figures in read_metrics(metrics).items():
         models = {name: values for name, values in figures.items() if isinstance(values, dict) and "mAP" in values}
         if models:
             rows = [[f"{split} split", *_COLUMNS, "95 % interval of accuracy"]]

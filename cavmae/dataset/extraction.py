@@ -50,20 +50,18 @@ def extract_clips(manifest: Path, out: Path, params: ExtractParams) -> dict[str,
                 yield task
 
     with Progress("extracting", total) as progress:
-        decoded = itertools.count()
-        written = itertools.count()
+        decoded = 0
 
         def on_clip() -> None:
-            next(decoded)
+            nonlocal decoded
+            decoded += 1
             progress.advance()
 
-        for _ in write_shards(out, tasks(), params.workers, params.clip_timeout_s, on_clip):
-            next(written)
+        written = sum(1 for _ in write_shards(out, tasks(), params.workers, params.clip_timeout_s, on_clip))
         seconds = progress.elapsed
     _remove_unplanned(out, set(names))
     counts = _write_tables(out, sorted(names), settings, params)
-    clips = next(decoded)
-    return {**counts, "decoded": clips, "written": next(written), "seconds": seconds}
+    return {**counts, "decoded": decoded, "written": written, "seconds": seconds}
 
 
 def _remove_unplanned(out: Path, names: set[str]) -> None:

@@ -27,18 +27,17 @@ def package(start: Path, metrics: Path, model: Path, params: PackageParams) -> N
     """
     import shutil
 
+    from cavmae.evaluation.document import read_metrics
     from cavmae.models.card import model_card
     from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, model_fingerprint, read_config
     from cavmae.models.lineage import lineage_of
     from cavmae.runlog import run_facts
-    from cavmae.storage import read_json, replace_folder, write_json
+    from cavmae.storage import replace_folder, write_json
 
     config = read_config(start)
     if config.kind != "classifier":
         raise InputError(f"{start}: is no classifier; package a fine-tuned or averaged model")
-    figures = read_json(metrics)
-    if not isinstance(figures, dict) or not all(isinstance(models, dict) for models in figures.values()):
-        raise InputError(f"{metrics}: is not what `evaluate` writes; run `cavmae evaluate` first")
+    figures = read_metrics(metrics)
     lineage = lineage_of("package", params, None, {"start": start})
     hashes = model_fingerprint(start)
     with replace_folder(model) as partial:

@@ -71,10 +71,10 @@ def _run(step: Step, options: argparse.Namespace) -> int:
     paths: dict[str, Any] = {}
     for artifact in (*step.inputs, *step.outputs):
         value = getattr(options, artifact.name)
-        if artifact.optional and (value == _NONE or (value is None and not Path(artifact.path).exists())):
-            paths[artifact.name] = None
-        elif artifact.positional:
+        if artifact.many:
             paths[artifact.name] = [Path(item) for item in value]
+        elif artifact.optional and (value == _NONE or (value is None and not Path(artifact.path).exists())):
+            paths[artifact.name] = None
         else:
             paths[artifact.name] = Path(artifact.path if value is None else value)
     with recorded(step.name, {artifact.name: str(paths[artifact.name]) for artifact in step.outputs}):
@@ -109,7 +109,8 @@ def _add_options(command: argparse.ArgumentParser, step: Step, params: Path) -> 
     files = command.add_argument_group("files and folders")
     for artifact in (*step.inputs, *step.outputs):
         if artifact.positional:
-            files.add_argument(artifact.name, nargs="+", metavar=artifact.path, help=artifact.help)
+            count = None if not artifact.many else "*" if artifact.optional else "+"
+            files.add_argument(artifact.name, nargs=count, metavar=artifact.path, help=artifact.help)
             continue
         note = f"default {artifact.path}" + (f", where it is there; `{_NONE}` leaves it out" if artifact.optional else "")
         files.add_argument(_flag(artifact.name), dest=artifact.name, metavar="PATH", help=f"{artifact.help} ({note})")

@@ -73,12 +73,13 @@ STEP = Step(
     function=predict,
     params=PredictParams,
     inputs=(
-        Artifact("videos", "VIDEO", "video files", positional=True),
+        Artifact("videos", "VIDEO", "video files", positional=True, many=True),
         Artifact("model", "models/final", "model folder"),
     ),
     outputs=(),
     image="train",
     cpu=1,
     memory_gb=4,
+    in_pipeline=False,
     present=as_text,
 )

@@ -17,7 +17,8 @@ class Artifact:
     """One file or folder that a step reads or writes; `path` is where it lies on a laptop, relative to the project.
 
     An optional one may be left out: the function then gets None. One that is not tracked is no DVC output, because it is
-    different at every run. A positional one has no flag on the command line, and `path` is only its name there.
+    different at every run. A positional one has no flag on the command line, and `path` is only its name there; with `many`
+    it is a list, which is empty where the artifact is optional and left out.
     """
 
     name: str
@@ -26,11 +27,15 @@ class Artifact:
     optional: bool = False
     tracked: bool = True
     positional: bool = False
+    many: bool = False
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step's description. `function` takes every input and output by name as a Path, and `params`."""
+    """A step's description. `function` takes every input and output by name as a Path, and `params`.
+
+    One that is not in the pipeline is a tool for the hand: no DVC stage and no Kubeflow component runs it.
+    """
 
     function: Callable[..., Any]
     params: type[Section]
@@ -40,12 +45,14 @@ class Step:
     cpu: int
     memory_gb: int
     gpu: int = 0
+    in_pipeline: bool = True
+    command: str | None = None  # where the function's name is not the command's
     present: Callable[[Any, Any], str] | None = None  # what the terminal shows of the function's result
 
     @property
     def name(self) -> str:
         """The step's name: of its function, its command, its section of params.yaml, its stage and its component."""
-        return self.function.__name__
+        return self.command or self.function.__name__
 
     @property
     def summary(self) -> str:

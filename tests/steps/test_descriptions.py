@@ -39,13 +39,14 @@ def test_the_function_takes_exactly_what_the_description_names(step: Step) -> No
     assert all(parameter.default is inspect.Parameter.empty for parameter in signature.parameters.values())
     for artifact in (*step.inputs, *step.outputs):
         kind = str(signature.parameters[artifact.name].annotation)
-        assert ("None" in kind) == artifact.optional and ("Sequence" in kind) == artifact.positional, artifact.name
+        assert ("None" in kind) == (artifact.optional and not artifact.many), artifact.name
+        assert ("Sequence" in kind) == artifact.many and (artifact.positional or not artifact.many), artifact.name
     assert signature.parameters["params"].annotation in (step.params, step.params.__name__)
 
 
 @pytest.mark.parametrize("step", ALL)
 def test_name_module_section_and_summary_agree(step: Step) -> None:
-    assert step.function.__module__ == f"cavmae.steps.{step.name}"
+    assert step.function.__module__ == f"cavmae.steps.{steps.module(step.name)}"
     assert step.name in yaml.safe_load(PARAMS.read_text())
     assert step.summary.endswith(".") and len(step.summary) < 120
     assert issubclass(step.params, Section)
@@ -72,7 +73,7 @@ def test_params_yaml_has_no_section_but_those_of_the_steps() -> None:
 
 def test_steps_name_every_module_in_their_folder() -> None:
     modules = {path.stem for path in Path(steps.__path__[0]).glob("*.py")} - {"__init__", "step"}
-    assert modules == set(steps.NAMES)
+    assert modules == set(map(steps.module, steps.NAMES))
 
 
 def test_no_two_steps_write_the_same_place() -> None:

@@ -22,11 +22,15 @@ def mix_images(images: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
     return share * images + (1 - share) * partner
 
 
-def smooth_and_mix(targets: Tensor, partner: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+def smooth_and_mix(
+    targets: Tensor, partner: Tensor, weight: Tensor, smoothing: float, official_smoothing: bool = False
+) -> Tensor:
     """Mix label indicators [B, C] by `weight` [B] and smooth them: a label weighs up to 1 - eps, every class gets eps / C.
 
-    The original adds eps / C to mixed clips only; here every clip gets it, so that rows of one-label data sum to 1.
+    The original adds eps / C to mixed clips only, and so does `official_smoothing`; here every clip gets it, so that rows
+    of one-label data sum to 1.
     """
     share = weight.unsqueeze(1)
     mixed = share * targets + (1 - share) * partner
-    return mixed * (1 - smoothing) + smoothing / targets.shape[1]
+    spread = smoothing / targets.shape[1]
+    return mixed * (1 - smoothing) + (spread * (share < 1) if official_smoothing else spread)

@@ -43,7 +43,8 @@ class CAVMAE(AudioVisualEncoder):
     """The pretraining model; the defaults are the published base model (191 M parameters).
 
     `chain_contrast=False` gives the original's contrastive pass, which applies only the last shared block where there
-    are several (with one, as published, both are equal). `depth` counts specific and shared layers together.
+    are several (with one, as published, both are equal). `official_ties=True` gives its `tf` masks, see `masking.strike`.
+    `depth` counts specific and shared layers together.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class CAVMAE(AudioVisualEncoder):
         num_mel_bins: int = 128,
         audio_patch_size: int | None = None,
         chain_contrast: bool = True,
+        official_ties: bool = False,
     ) -> None:
         super().__init__(
             img_size=img_size,
@@ -85,6 +87,7 @@ class CAVMAE(AudioVisualEncoder):
             raise ValueError(f"decoder_embed_dim {decoder_embed_dim} is not divisible by decoder_num_heads {decoder_num_heads}")
         self.norm_pix_loss = norm_pix_loss
         self.chain_contrast = chain_contrast
+        self.official_ties = official_ties
 
         self.decoder_embed = nn.Linear(embed_dim, decoder_embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_embed_dim))
@@ -120,10 +123,11 @@ class CAVMAE(AudioVisualEncoder):
             noise_a = torch.rand(a.shape[:2], device=a.device)
             # the global generator, so that seeding `random` reproduces the original's draws
             generator: Any = random
-            noise_a = strike(noise_a, mask_mode, mask_ratio_a, *self.grid_a, rng=generator)
+            noise_a = strike(noise_a, mask_mode, mask_ratio_a, *self.grid_a, rng=generator, official_ties=self.official_ties)
         if noise_v is None:
             noise_v = torch.rand(v.shape[:2], device=v.device)
-        mask_a, mask_v = mask_from_noise(noise_a, mask_ratio_a), mask_from_noise(noise_v, mask_ratio_v)
+        mask_a = mask_from_noise(noise_a, mask_ratio_a, self.official_ties)
+        mask_v = mask_from_noise(noise_v, mask_ratio_v, self.official_ties)
         a = self.stream_a(keep_tokens(a, mask_a))  # [B, Ka, D]
         v = self.stream_v(keep_tokens(v, mask_v))  # [B, Kv, D]
         latent = self.shared(torch.cat([a, v], dim=1))  # [B, Ka+Kv, D]
@@ -185,26 +189,30 @@ class CAVMAE(AudioVisualEncoder):
         mask_mode: MaskMode = "unstructured",
         *,
         bidirect_contrast: bool = False,
+        replicas: int = 1,
         noise_a: Tensor | None = None,
         noise_v: Tensor | None = None,
     ) -> PretrainOutput:
         """Weighted sum of reconstruction and contrastive loss of audio [B, T, M] and pictures [B, C, H, W] (equation 6).
 
-        A weight of 0 skips its branch.
+        A weight of 0 skips its branch. `replicas` is the number of GPUs over which the original's DataParallel cuts the
+        batch: the contrast then stays within each part, every loss is the sum over the parts, and `c_acc` their mean.
         """
         encoded = self.forward_encoder(audio, imgs, mask_ratio_a, mask_ratio_v, mask_mode, noise_a, noise_v)
         zero = audio.new_zeros(())
         loss_mae_a = loss_mae_v = loss_mae = loss_c = c_acc = zero
         if mae_loss_weight != 0:
             pred_a, pred_v = self.forward_decoder(encoded.latent, encoded.mask_a, encoded.mask_v)
-            loss_mae_a = self.forward_mae_loss(audio, pred_a, encoded.mask_a.mask, "a")
-            loss_mae_v = self.forward_mae_loss(imgs, pred_v, encoded.mask_v.mask, "v")
+            parts_a = _parts(replicas, audio, pred_a, encoded.mask_a.mask)
+            parts_v = _parts(replicas, imgs, pred_v, encoded.mask_v.mask)
+            loss_mae_a = torch.stack([self.forward_mae_loss(x, pred, mask, "a") for x, pred, mask in parts_a]).sum()
+            loss_mae_v = torch.stack([self.forward_mae_loss(x, pred, mask, "v") for x, pred, mask in parts_v]).sum()
             loss_mae = mae_loss_weight * (loss_mae_a + loss_mae_v)
         if contrast_loss_weight != 0:
-            nce, c_acc = self.forward_contrastive(
-                encoded.latent_c_a.mean(dim=1), encoded.latent_c_v.mean(dim=1), bidirect_contrast
-            )
-            loss_c = contrast_loss_weight * nce
+            pairs = _parts(replicas, encoded.latent_c_a.mean(dim=1), encoded.latent_c_v.mean(dim=1))
+            contrasts = [self.forward_contrastive(a, v, bidirect_contrast) for a, v in pairs]
+            loss_c = contrast_loss_weight * torch.stack([nce for nce, _ in contrasts]).sum()
+            c_acc = torch.stack([hits for _, hits in contrasts]).mean()
         return PretrainOutput(
             loss_mae + loss_c, loss_mae, loss_mae_a, loss_mae_v, loss_c, encoded.mask_a.mask, encoded.mask_v.mask, c_acc
         )
@@ -233,3 +241,8 @@ class CAVMAE(AudioVisualEncoder):
         a = self.shared(self.stream_a(self.embed_a(audio)), "a")
         v = self.shared(self.stream_v(self.embed_v(imgs)), "v")
         return a, v
+
+
+def _parts(count: int, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Cut tensors alike along the batch, as DataParallel scatters it."""
+    return list(zip(*(tensor.chunk(count) for tensor in tensors), strict=True))

@@ -25,10 +25,13 @@ def len_keep(length: int, mask_ratio: float) -> int:
     return int(length * (1 - mask_ratio))
 
 
-def mask_from_noise(noise: Tensor, mask_ratio: float) -> Mask:
-    """Keep the tokens with the smallest noise. `noise` is [B, L]; ties fall to the earlier token."""
+def mask_from_noise(noise: Tensor, mask_ratio: float, official_ties: bool = False) -> Mask:
+    """Keep the tokens with the smallest noise. `noise` is [B, L]; ties fall to the earlier token.
+
+    With `official_ties` they fall as torch's unstable sort lets them, which on one machine is what the original gets.
+    """
     keep = len_keep(noise.shape[1], mask_ratio)
-    ids_shuffle = torch.argsort(noise, dim=1, stable=True)
+    ids_shuffle = torch.argsort(noise, dim=1, stable=not official_ties)
     ids_restore = torch.argsort(ids_shuffle, dim=1)
     mask = torch.ones_like(noise)
     mask[:, :keep] = 0

@@ -60,6 +60,7 @@ class MaskSettings:
     grid_v: tuple[int, int]
     mode: MaskMode
     ratio_a: float
+    official_ties: bool = False
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Noise of one clip, [1, La] and [1, Lv], audio first."""
@@ -67,7 +68,7 @@ class MaskSettings:
         noise_v = torch.from_numpy(rng.random((1, self.grid_v[0] * self.grid_v[1]), dtype=np.float32))
         if self.mode != "unstructured":
             struck = random.Random(int(rng.integers(2**62)))
-            noise_a = strike(noise_a, self.mode, self.ratio_a, *self.grid_a, rng=struck)
+            noise_a = strike(noise_a, self.mode, self.ratio_a, *self.grid_a, rng=struck, official_ties=self.official_ties)
         return noise_a, noise_v
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cavmae.dataset.loader import Prefetch
-from cavmae.errors import Interrupted, StepFailed
+from cavmae.errors import InputError, Interrupted, StepFailed
 from cavmae.models.folder import save_weights
 from cavmae.progress import Progress
 from cavmae.training.batches import TrainBatch
@@ -68,7 +68,7 @@ class Engine:
         checkpoint kept.
         """
         position = self._restore()
-        clips = len(self.objective.order(1))
+        clips = len(self._order(1))
         steps_per_epoch = math.ceil(clips / self.params.batch_size)
         total = steps_per_epoch * self.params.epochs
         board = TensorBoard(self.events, position.step // steps_per_epoch + 1)
@@ -92,9 +92,20 @@ class Engine:
                         raise Interrupted(f"stopped at step {position.step} of {total}; run the same command to continue")
         return position.rows
 
+    def _order(self, epoch: int) -> list[int]:
+        order: list[int] = self.objective.order(epoch).tolist()
+        if not self.params.drop_last:
+            return order
+        whole = order[: len(order) // self.params.batch_size * self.params.batch_size]
+        if not whole:
+            raise InputError(
+                f"the train split's {len(order)} clips do not fill a batch of {self.params.batch_size}; "
+                "set a smaller batch_size, or drop_last=false"
+            )
+        return whole
+
     def _batches(self, epoch: int, skip: int) -> Iterator[TrainBatch]:
-        order = self.objective.order(epoch).tolist()
-        size = self.params.batch_size
+        order, size = self._order(epoch), self.params.batch_size
         slices = [order[at : at + size] for at in range(0, len(order), size)][skip:]
         yield from Prefetch(slices, lambda indices: self.objective.build(indices, epoch))
 
@@ -132,7 +143,7 @@ class Engine:
         row |= {f"train_{key}": value / clips for key, value in position.sums.items()}
         model = self.objective.model.eval()
         with torch.no_grad():
-            row |= {f"val_{key}": value for key, value in self.objective.validate(self.device).items()}
+            row |= {f"val_{key}": value for key, value in self.objective.validate(self.device, epoch).items()}
         position.rows.append(row)
         position.sums = {}
         if epoch > self.params.epochs - self.params.keep_epochs:

@@ -40,6 +40,8 @@ class Finetuning:
             mixup=params.mixup,
         )
         self.val_clips = [clip for clip in data.splits["val"] if clip.labels]
+        if params.drop_last:
+            self.val_clips = self.val_clips[: len(self.val_clips) // params.batch_size * params.batch_size]
         self.val_targets = data.targets(self.val_clips)
         self.weights = balance_weights(clips) if params.balanced_sampling else None
         self.mode = params.mode
@@ -68,12 +70,12 @@ class Finetuning:
         targets = batch.targets.to(device)
         other = batch.partner_targets.to(device) if batch.partner_targets is not None else targets
         share = weight if weight is not None else torch.ones(len(targets), device=device)
-        targets = smooth_and_mix(targets, other, share, self.params.label_smoothing)
+        targets = smooth_and_mix(targets, other, share, self.params.label_smoothing, self.params.official_smoothing)
         if self.config.single_label:
             return F.cross_entropy(logits, targets), {}
         return F.binary_cross_entropy_with_logits(logits, targets), {}
 
-    def validate(self, device: torch.device) -> dict[str, float]:
+    def validate(self, device: torch.device, epoch: int) -> dict[str, float]:
         """Loss, accuracy and mAP on the middle frame of the validation clips."""
         if not self.val_clips:
             return {}

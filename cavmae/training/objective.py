@@ -30,6 +30,6 @@ class Objective(Protocol):
         """Return the mean loss over the batch and named meters, each a mean over its clips."""
         ...
 
-    def validate(self, device: torch.device) -> dict[str, float]:
-        """Return named figures on the validation split; empty where there is none."""
+    def validate(self, device: torch.device, epoch: int) -> dict[str, float]:
+        """Return named figures on the validation split after `epoch` (from 1); empty where there is none."""
         ...

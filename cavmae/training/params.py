@@ -32,6 +32,7 @@ class TrainingParams(Section):
     clip_grad_norm: Positive | None
     noise: bool
     roll: Annotated[int, Field(ge=0)]
+    drop_last: bool
     keep_epochs: Annotated[int, Field(ge=0)]
     checkpoint_s: Positive
     device: Literal["cpu", "cuda"]
@@ -57,6 +58,9 @@ class PretrainParams(TrainingParams):
     contrast_loss_weight: NotNegative
     bidirect_contrast: bool
     norm_pix_loss: bool
+    replicas: Count
+    official_ties: bool
+    fixed_validation: bool
 
     @field_validator("contrast_loss_weight")
     @classmethod
@@ -80,6 +84,7 @@ class FinetuneParams(TrainingParams):
     freq_mask: Annotated[int, Field(ge=0)]
     time_mask: Annotated[int, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    official_smoothing: bool
 
 
 class AverageParams(Section):

@@ -25,7 +25,7 @@ class Pretraining:
     def __init__(self, model: CAVMAE, config: ModelConfig, data: ClipSet, params: PretrainParams) -> None:
         self.model, self.params = model, params
         self.front_end = FrontEnd(config.fbank, config.normalisation.mean, config.normalisation.std)
-        masks = MaskSettings(model.grid_a, model.grid_v, params.mask_mode, params.mask_ratio_a)
+        masks = MaskSettings(model.grid_a, model.grid_v, params.mask_mode, params.mask_ratio_a, params.official_ties)
 
         def builder(split: str, augmentation: Augmentation) -> BatchBuilder:
             return BatchBuilder(
@@ -50,12 +50,13 @@ class Pretraining:
         output = self._forward(batch, device)
         return output.loss, {name: getattr(output, part).detach() for name, part in _METERS.items()}
 
-    def validate(self, device: torch.device) -> dict[str, float]:
-        """The same losses over the validation clips, always under the masks of epoch 0."""
+    def validate(self, device: torch.device, epoch: int) -> dict[str, float]:
+        """The same losses over the validation clips, under the masks of epoch 0 unless they are not to be fixed."""
         count, size = len(self.val.clips), self.params.batch_size
+        count -= count % size if self.params.drop_last else 0
         meters = []
         for at in range(0, count, size):
-            batch = self.val.build(range(at, min(at + size, count)), epoch=0)
+            batch = self.val.build(range(at, min(at + size, count)), epoch=0 if self.params.fixed_validation else epoch)
             output = self._forward(batch, device)
             meters.append((len(batch.clips), {"loss": output.loss} | {k: getattr(output, part) for k, part in _METERS.items()}))
         return mean_over(meters)
@@ -71,6 +72,7 @@ class Pretraining:
             params.mae_loss_weight,
             params.contrast_loss_weight,
             bidirect_contrast=params.bidirect_contrast,
+            replicas=params.replicas,
             noise_a=batch.noise_a.to(device),
             noise_v=batch.noise_v.to(device),
         )

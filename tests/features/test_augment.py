@@ -82,3 +82,12 @@ def test_weight_one_leaves_waveform_and_labels_as_they_are() -> None:
 def test_smoothed_rows_of_one_label_data_sum_to_one() -> None:
     targets = smooth_and_mix(torch.eye(4), torch.eye(4).flip(0), torch.tensor([1.0, 0.3, 0.6, 1.0]), 0.1)
     torch.testing.assert_close(targets.sum(1), torch.ones(4))
+
+
+def test_official_smoothing_spreads_over_the_labels_of_mixed_clips_only() -> None:
+    weight = torch.tensor([1.0, 0.3])
+    ours = smooth_and_mix(torch.eye(2), torch.eye(2).flip(0), weight, 0.1)
+    official = smooth_and_mix(torch.eye(2), torch.eye(2).flip(0), weight, 0.1, official_smoothing=True)
+    torch.testing.assert_close(ours[0], torch.tensor([0.95, 0.05]))
+    torch.testing.assert_close(official[0], torch.tensor([0.9, 0.0]))
+    assert torch.equal(official[1], ours[1])

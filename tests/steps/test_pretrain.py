@@ -1,6 +1,7 @@
 """The step `pretrain` on real shards: what it writes, that equal inputs give equal bytes, and how it fails."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,17 @@ def test_a_classifier_and_a_folder_that_is_no_data_set_are_refused(tmp_path: Pat
         train("pretrain", tmp_path, tmp_path, tiny().adapted)
 
 
-def test_validation_masks_are_the_same_in_every_epoch() -> None:
+def test_validation_masks_are_the_same_in_every_epoch_unless_they_are_not_to_be_fixed() -> None:
     config, model = read_model(tiny().pretrained)
     assert isinstance(model, CAVMAE)
-    task = Pretraining(model.eval(), config, ClipSet(tiny().dataset), params("pretrain"))
+    task_data = ClipSet(tiny().dataset)
+    task = Pretraining(model.eval(), config, task_data, params("pretrain"))
+    loose = Pretraining(model, config, task_data, params("pretrain", fixed_validation="false"))
+    short = Pretraining(model, config, task_data, params("pretrain", drop_last="true", batch_size=5))
     with torch.no_grad():
-        assert task.validate(torch.device("cpu")) == task.validate(torch.device("cpu"))
+        assert task.validate(torch.device("cpu"), 1) == task.validate(torch.device("cpu"), 2)
+        assert loose.validate(torch.device("cpu"), 1) != loose.validate(torch.device("cpu"), 2)
+        first_five = Pretraining(model, config, task_data, params("pretrain", batch_size=5))
+        first_five.val = replace(first_five.val, clips=first_five.val.clips[:5])
+        assert short.validate(torch.device("cpu"), 1) == first_five.validate(torch.device("cpu"), 1)
     assert not torch.equal(task.build([0], 1).noise_a, task.build([0], 2).noise_a)  # type: ignore[arg-type]

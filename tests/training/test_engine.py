@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cavmae.errors import Interrupted, StepFailed
+from cavmae.errors import InputError, Interrupted, StepFailed
 from cavmae.training.batches import TrainBatch
 from cavmae.training.engine import mean_over
 from tests.training.toy import Toy, toy_engine
@@ -22,6 +22,16 @@ def test_every_clip_weighs_the_same_also_in_the_smaller_last_batch(tmp_path: Pat
     assert sorted(index for batch in toy.seen for index in batch) == [0, 1, 2, 3, 4]
     assert toy.model.weight.item() == pytest.approx(-sum(VALUES) / 2)
     assert rows[0]["train_value"] == pytest.approx(sum(VALUES) / 5), "the epoch's figures are means over clips, not batches"
+
+
+def test_the_smaller_last_batch_can_be_left_out_as_the_original_does(tmp_path: Path) -> None:
+    toy = Toy(VALUES)
+    rows = toy_engine(toy, tmp_path, epochs=2, drop_last="true").run("toy")
+    assert [len(batch) for batch in toy.seen] == [2, 2, 2, 2]
+    seen = [VALUES[index] for batch in toy.seen[:2] for index in batch]
+    assert rows[0]["train_value"] == pytest.approx(sum(seen) / 4)
+    with pytest.raises(InputError, match="the train split's 5 clips do not fill a batch of 6; set a smaller batch_size"):
+        toy_engine(Toy(VALUES), tmp_path / "b", epochs=1, batch_size=6, drop_last="true").run("toy")
 
 
 def test_gradients_are_scaled_down_to_the_norm_asked_for(tmp_path: Path) -> None:

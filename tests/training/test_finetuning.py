@@ -134,11 +134,25 @@ def test_sampling_weights_are_the_originals(golden: Path) -> None:
 
 def test_validation_figures_are_numbers_and_absent_without_clips(data: ClipSet) -> None:
     task, _ = objective(data)
-    figures = task.validate(CPU)
+    figures = task.validate(CPU, 1)
     assert set(figures) == {"loss", "accuracy", "mAP"} and all(type(value) is float for value in figures.values())
     assert figures["loss"] == pytest.approx(float(np.log(8)), rel=0.5), "an untrained model guesses among 8 labels"
     data.splits["val"] = []
-    assert objective(data)[0].validate(CPU) == {}
+    assert objective(data)[0].validate(CPU, 1) == {}
+
+
+def test_validation_leaves_the_smaller_last_batch_out_only_where_asked(data: ClipSet) -> None:
+    assert len(objective(data, batch_size=3)[0].val_clips) == 8
+    assert len(objective(data, batch_size=3, drop_last="true")[0].val_clips) == 6
+    assert objective(data, batch_size=12, drop_last="true")[0].validate(CPU, 1) == {}
+
+
+def test_targets_follow_the_smoothing_asked_for(data: ClipSet) -> None:
+    losses = []
+    for official in ("false", "true"):
+        task, _ = objective(data, label_smoothing=0.1, official_smoothing=official, loss="bce")
+        losses.append(task.loss(task.build([0, 1], 1), CPU)[0].item())
+    assert losses[0] != losses[1]
 
 
 def test_data_without_labels_are_refused(data: ClipSet) -> None:

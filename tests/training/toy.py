@@ -41,7 +41,7 @@ class Toy:
         mean = torch.tensor([self.values[index] for index in indices]).mean()
         return self.model.weight.sum() * mean, {"value": mean}
 
-    def validate(self, device: torch.device) -> dict[str, float]:
+    def validate(self, device: torch.device, epoch: int) -> dict[str, float]:
         return {"weight": self.model.weight.item()}
 
 

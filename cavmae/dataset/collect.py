@@ -18,7 +18,7 @@ from cavmae.dataset.labels import Label, read_labels, write_labels
 from cavmae.dataset.params import IngestParams
 from cavmae.dataset.placement import Placement
 from cavmae.dataset.schema import CLIPS, QUARANTINE, Row, read_rows, write_table
-from cavmae.dataset.sources import Candidate, read_source
+from cavmae.dataset.sources import Candidate, read_source, with_weights
 from cavmae.errors import InputError
 from cavmae.storage import read_json, remove_leftovers, sha256_json, work_folder, write_json
 
@@ -77,6 +77,8 @@ def _candidates(out: Path, params: IngestParams) -> tuple[list[Candidate], dict[
         ceilings = sample_ceilings(settings.shared_facts)
         return sample_candidates(settings, out / "sample", params.workers), {"ceiling": ceilings}
     candidates = read_source(params.source)
+    if params.weights_csv is not None:
+        candidates = with_weights(candidates, Path(params.weights_csv), params.source)
     for extra, split in ((params.val_source, "val"), (params.test_source, "test")):
         if extra:
             candidates += [replace(candidate, split=split) for candidate in read_source(extra)]

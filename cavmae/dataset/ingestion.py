@@ -116,6 +116,7 @@ def build_manifest(
                 "sha256": digest,
                 "bytes": candidate.path.stat().st_size,
                 "source": source,
+                "weight": candidate.weight,
             }
         )
     place(rows, previous, placement)

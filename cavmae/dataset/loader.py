@@ -30,6 +30,7 @@ class ClipRecord:
     shard: Path
     offset: int
     length: int
+    weight: float | None = None
 
     def members(self) -> dict[str, bytes]:
         """Read `{suffix: content}` from the shard."""
@@ -60,7 +61,7 @@ class ClipSet:
             offset, length = members[row["shard"]][row["video_id"]]
             labels = tuple(sorted(position[name] for name in row["labels"]))
             tar = root / f"{row['shard']}.tar"
-            clip = ClipRecord(row["video_id"], row["path"], row["group"], labels, tar, offset, length)
+            clip = ClipRecord(row["video_id"], row["path"], row["group"], labels, tar, offset, length, row["weight"])
             self.splits[row["split"]].append(clip)
 
     def split(self, name: str) -> list[ClipRecord]:
@@ -87,7 +88,13 @@ def epoch_order(count: int, seed: int, epoch: int, weights: np.ndarray | None = 
 
 
 def balance_weights(clips: Sequence[ClipRecord]) -> np.ndarray:
-    """Sampling weights [N]: for each clip the sum over its labels of 1000 / (clips with the label + 0.01), as the original's."""
+    """Sampling weights [N]: those that came with the clips, where every clip has one.
+
+    Else, for each clip, the sum over its labels of 1000 / (clips with the label + 0.01), as the original computes them.
+    """
+    given = [clip.weight for clip in clips if clip.weight is not None]
+    if clips and len(given) == len(clips):
+        return np.array(given)
     frequency = Counter(label for clip in clips for label in clip.labels)
     return np.array([sum(1000.0 / (frequency[label] + 0.01) for label in clip.labels) for clip in clips])
 

@@ -30,6 +30,7 @@ class IngestParams(Section):
     test_source: str | None
     watch: str
     labels_csv: str | None
+    weights_csv: str | None
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     val_share: Share
     test_share: Share
@@ -45,6 +46,8 @@ class IngestParams(Section):
             raise ValueError(
                 "the sample set has splits of its own; leave val_source and test_source null, or name another source"
             )
+        if self.weights_csv and not self.source.lower().endswith((".csv", ".json")):
+            raise ValueError("weights_csv has one weight for each row of the source, which must be a .csv or .json then")
         if self.val_share + self.test_share >= 1:
             raise ValueError("val_share and test_share together must be below 1")
         return self

@@ -20,6 +20,9 @@ def encode_clip(clip: Clip, sample_rate: int, jpeg_quality: int) -> dict[str, by
         "wav": encode_wav(clip.waveform, sample_rate),
     }
     for index, frame in enumerate(clip.frames):
+        if clip.jpegs is not None:
+            members[f"{index}.jpg"] = clip.jpegs[index]
+            continue
         buffer = io.BytesIO()
         Image.fromarray(frame).save(buffer, "JPEG", quality=jpeg_quality, subsampling="4:2:0")
         members[f"{index}.jpg"] = buffer.getvalue()

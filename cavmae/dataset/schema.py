@@ -27,6 +27,7 @@ CLIPS = pa.schema(
         ("sha256", pa.string()),  # of the source file
         ("bytes", pa.int64()),
         ("source", pa.string()),  # what --source was
+        ("weight", pa.float64()),  # of balanced sampling, where the source came with weights, else null
     ]
 )
 

@@ -17,7 +17,7 @@ from cavmae.storage import read_json, sha256_file, sha256_json, write_atomic, wr
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 
 OnClip = Callable[[str | None], None]  # hears the id of a clip before it is read, and None after
 Reader = Callable[[Row, ClipSettings], Clip]

@@ -101,9 +101,11 @@ class Clip:
     """A decoded clip.
 
     `frames` is uint8 RGB of shape [frames, image_size, image_size, 3]; `waveform` is int16 mono of shape [samples] at
-    `ClipSettings.sample_rate`, beginning where the window begins and not padded to its length.
+    `ClipSettings.sample_rate`, beginning where the window begins and not padded to its length. `jpegs` are the files that
+    the frames were read from, where they are fit to be stored as they are.
     """
 
     frames: NDArray[np.uint8]
     waveform: NDArray[np.int16]
     facts: MediaFacts
+    jpegs: tuple[bytes, ...] | None = None

@@ -13,14 +13,18 @@ from cavmae.media.sound import SoundTrack, level_dbfs, silent_share
 
 # A sound file is read to its end, and this is far beyond any clip.
 _LONGEST_S = 600.0
+# a JPEG of a few hundred pixels that is larger carries something else along
+_LARGEST_JPEG = 1 << 20
+_ORIENTATION = 0x0112
 
 
 def read_extracted(wav: Path, frames: Path, name: str, settings: ClipSettings) -> Clip:
     """Read a clip whose sound lies in `wav` and whose picture i lies in `frames`/frame_<i>/<name>.jpg.
 
     The sound may be of any format and rate (the published sets have 16 kHz WAV, some FLAC). Pictures of another size
-    are resized and cropped as video frames are. `frames_decoded` counts the pictures; `fps` is their number over the
-    clip's duration. MediaRejected if sound or a picture is missing or damaged: a missing picture is not replaced.
+    are resized and cropped as video frames are; those of the wanted size are kept as they lie there, because encoding
+    them a second time would change them. `frames_decoded` counts the pictures; `fps` is their number over the clip's
+    duration. MediaRejected if sound or a picture is missing or damaged: a missing picture is not replaced.
     """
     sniff(wav)
     try:
@@ -44,7 +48,7 @@ def read_extracted(wav: Path, frames: Path, name: str, settings: ClipSettings) -
         raise MediaRejected("undecodable", f"Decoding the sound failed ({type(error).__name__}).") from error
     if not sound.seconds:
         raise MediaRejected("no_decodable_audio", "No packet of the sound file could be decoded.")
-    pictures, size = _read_pictures(frames, name, settings)
+    pictures, size, jpegs = _read_pictures(frames, name, settings)
     duration_s = len(waveform) / settings.sample_rate
     level = level_dbfs(waveform)
     if duration_s < settings.min_duration_s:
@@ -72,14 +76,15 @@ def read_extracted(wav: Path, frames: Path, name: str, settings: ClipSettings) -
         frame_variance=variance,
         notes=tuple(sorted(notes)),
     )
-    return Clip(pictures, waveform, facts)
+    return Clip(pictures, waveform, facts, jpegs)
 
 
-def _read_pictures(folder: Path, name: str, settings: ClipSettings) -> tuple[Pixels, tuple[int, int]]:
-    """Return uint8 RGB [frames, image_size, image_size, 3] and the first picture's width and height."""
+def _read_pictures(folder: Path, name: str, settings: ClipSettings) -> tuple[Pixels, tuple[int, int], tuple[bytes, ...] | None]:
+    """Return uint8 RGB [frames, image_size, image_size, 3], the first picture's width and height, and the files if all fit."""
     if not name or "/" in name or "\\" in name or "\0" in name:
         raise MediaRejected("missing_frames", "The clip's name is not the name of a file.")
     pictures: list[Pixels] = []
+    jpegs: list[bytes] = []
     first = (0, 0)
     for index in range(settings.frames):
         path = folder / f"frame_{index}" / f"{name}.jpg"
@@ -90,10 +95,13 @@ def _read_pictures(folder: Path, name: str, settings: ClipSettings) -> tuple[Pix
             with Image.open(path) as image:
                 if image.width * image.height > settings.max_pixels:
                     raise MediaRejected("too_large", f"A picture of {image.width} x {image.height} is too large.")
+                wanted = image.format == "JPEG" and image.mode == "RGB" and image.size == (settings.image_size,) * 2
+                if wanted and image.getexif().get(_ORIENTATION, 1) == 1 and path.stat().st_size <= _LARGEST_JPEG:
+                    jpegs.append(path.read_bytes())
                 upright = ImageOps.exif_transpose(image).convert("RGB")
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             detail = f"The picture frame_{index}/{name}.jpg is damaged ({type(error).__name__})."
             raise MediaRejected("undecodable", detail) from None
         first = first if index else upright.size
         pictures.append(square(np.asarray(upright), settings.image_size))
-    return np.stack(pictures), first
+    return np.stack(pictures), first, tuple(jpegs) if len(jpegs) == len(pictures) else None

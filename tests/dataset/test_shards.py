@@ -20,6 +20,7 @@ def row(path: Path, start_s: float = 0.0, end_s: float = 10.0) -> Row:
         "video_id": path.stem, "name": path.stem, "path": str(path), "frames": None, "start_s": start_s, "end_s": end_s,
         "labels": [], "group": str(path), "split": "train", "shard": "train-00000", "sha256": sha256_file(path), "bytes": 1,
         "source": "s",
+        "weight": None,
     }  # fmt: skip
 
 

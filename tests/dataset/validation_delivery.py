@@ -105,6 +105,7 @@ class DeliveryFolders:
             "sha256": hashlib.sha256(path.encode()).hexdigest(),
             "bytes": 1000,
             "source": "videos",
+            "weight": None,
         }
 
     @staticmethod

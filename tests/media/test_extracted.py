@@ -56,3 +56,28 @@ def test_a_damaged_picture_and_a_damaged_sound_are_refused(layout: Path, setting
 def test_a_name_cannot_leave_the_folder(layout: Path, settings: ClipSettings) -> None:
     with pytest.raises(MediaRejected, match="missing_frames"):
         read_extracted(layout / f"{NAME}.wav", layout, f"../frame_0/{NAME}", settings)
+
+
+def test_pictures_of_the_wanted_size_are_kept_as_they_lie_there(layout: Path, settings: ClipSettings) -> None:
+    def save(index: int, **how: object) -> bytes:
+        path = layout / f"frame_{index}" / f"{NAME}.jpg"
+        noise = np.random.default_rng(index).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(path, quality=75, **how)  # type: ignore[arg-type]
+        return path.read_bytes()
+
+    files = tuple(save(index) for index in range(10))
+    clip = read_extracted(layout / f"{NAME}.wav", layout, NAME, settings)
+    assert clip.jpegs == files
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    save(4, exif=turned.tobytes())
+    assert read_extracted(layout / f"{NAME}.wav", layout, NAME, settings).jpegs is None, (
+        "one must be turned: all are encoded anew"
+    )
+
+
+def test_pictures_of_another_size_or_format_are_encoded_anew(layout: Path, settings: ClipSettings) -> None:
+    assert read_extracted(layout / f"{NAME}.wav", layout, NAME, settings).jpegs is None
+    for index in range(10):
+        Image.new("L", (32, 32), 20 * index).save(layout / f"frame_{index}" / f"{NAME}.jpg")
+    assert read_extracted(layout / f"{NAME}.wav", layout, NAME, settings).jpegs is None

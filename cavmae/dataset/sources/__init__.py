@@ -6,9 +6,10 @@ from cavmae.dataset.sources.candidate import Candidate
 from cavmae.dataset.sources.folder import read_folder
 from cavmae.dataset.sources.official import read_official
 from cavmae.dataset.sources.table import read_table
+from cavmae.dataset.sources.weights import with_weights
 from cavmae.errors import InputError
 
-__all__ = ["Candidate", "read_source"]
+__all__ = ["Candidate", "read_source", "with_weights"]
 
 
 def read_source(source: str) -> list[Candidate]:

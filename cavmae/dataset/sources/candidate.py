@@ -18,6 +18,7 @@ class Candidate:
     end_s: float | None = None
     split: str | None = None
     group: str | None = None
+    weight: float | None = None  # how often it is drawn in balanced sampling, against the others
 
 
 def portable(path: Path) -> str:

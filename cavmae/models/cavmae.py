@@ -9,19 +9,25 @@ from torch import Tensor, nn
 
 from cavmae.models.blocks import Block, Modality
 from cavmae.models.encoder import AudioVisualEncoder
-from cavmae.models.masking import Mask, MaskMode, keep_tokens, mask_from_noise, strike
-from cavmae.models.patches import masked_patch_loss, patchify
+from cavmae.models.masking import MaskMode, keep_tokens, mask_from_noise, strike
+from cavmae.models.patches import masked_patch_loss, patchify, unpatchify
 from cavmae.models.pos_embed import sincos_2d
 
 TEMPERATURE = 0.05
 
 
 class Encoded(NamedTuple):
-    """Output of the encoder over the kept tokens: joint latent [B, Ka+Kv, D], audio [B, Ka, D], visual [B, Kv, D]."""
+    """Output of the encoder over the kept tokens, in the original's order.
+
+    Joint latent [B, Ka+Kv, D]; `mask_*` [B, L] with 1 where a token is removed; `ids_restore_*` [B, L], the place of each
+    token among the shuffled ones, of which the first K are kept; audio [B, Ka, D] and visual [B, Kv, D] for the contrast.
+    """
 
     latent: Tensor
-    mask_a: Mask
-    mask_v: Mask
+    mask_a: Tensor
+    ids_restore_a: Tensor
+    mask_v: Tensor
+    ids_restore_v: Tensor
     latent_c_a: Tensor
     latent_c_v: Tensor
 
@@ -120,41 +126,47 @@ class CAVMAE(AudioVisualEncoder):
         """
         a, v = self.embed_a(audio), self.embed_v(imgs)
         if noise_a is None:
-            noise_a = torch.rand(a.shape[:2], device=a.device)
+            noise_a = torch.rand(a.shape[0], a.shape[1], device=a.device)
             # the global generator, so that seeding `random` reproduces the original's draws
             generator: Any = random
             noise_a = strike(noise_a, mask_mode, mask_ratio_a, *self.grid_a, rng=generator, official_ties=self.official_ties)
         if noise_v is None:
-            noise_v = torch.rand(v.shape[:2], device=v.device)
+            noise_v = torch.rand(v.shape[0], v.shape[1], device=v.device)
         mask_a = mask_from_noise(noise_a, mask_ratio_a, self.official_ties)
         mask_v = mask_from_noise(noise_v, mask_ratio_v, self.official_ties)
         a = self.stream_a(keep_tokens(a, mask_a))  # [B, Ka, D]
         v = self.stream_v(keep_tokens(v, mask_v))  # [B, Kv, D]
         latent = self.shared(torch.cat([a, v], dim=1))  # [B, Ka+Kv, D]
-        return Encoded(latent, mask_a, mask_v, self._contrast_pass(a, "a"), self._contrast_pass(v, "v"))
+        contrast_a, contrast_v = self._contrast_pass(a, "a"), self._contrast_pass(v, "v")
+        return Encoded(latent, mask_a.mask, mask_a.ids_restore, mask_v.mask, mask_v.ids_restore, contrast_a, contrast_v)
 
     def _contrast_pass(self, tokens: Tensor, modality: Modality) -> Tensor:
         if self.chain_contrast:
             return self.shared(tokens, modality)
         return self.final_norm(self.blocks_u[-1](tokens, modality), modality)
 
-    def forward_decoder(self, latent: Tensor, mask_a: Mask, mask_v: Mask) -> tuple[Tensor, Tensor]:
-        """Predict every patch from the latent [B, Ka+Kv, D]: audio [B, La, p*p] and picture [B, Lv, p*p*C]."""
-        x = self.decoder_embed(latent)
-        kept_a = mask_a.ids_keep.shape[1]
-        a = self._with_mask_tokens(x[:, :kept_a], mask_a) + self.decoder_pos_embed_a + self.decoder_modality_a
-        v = self._with_mask_tokens(x[:, kept_a:], mask_v) + self.decoder_pos_embed_v + self.decoder_modality_v
+    def forward_decoder(
+        self, x: Tensor, mask_a: Tensor, ids_restore_a: Tensor, mask_v: Tensor, ids_restore_v: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Predict every patch from the latent [B, Ka+Kv, D]: audio [B, La, p*p] and picture [B, Lv, p*p*C].
+
+        Masks and places are those that `forward_encoder` returns.
+        """
+        x = self.decoder_embed(x)
+        kept_a = mask_a.shape[1] - int(mask_a[0].sum())  # every clip keeps as many
+        a = self._with_mask_tokens(x[:, :kept_a], ids_restore_a) + self.decoder_pos_embed_a + self.decoder_modality_a
+        v = self._with_mask_tokens(x[:, kept_a:], ids_restore_v) + self.decoder_pos_embed_v + self.decoder_modality_v
         x = torch.cat([a, v], dim=1)  # [B, La+Lv, Dd]
         for block in self.decoder_blocks:
             x = block(x)
         x = self.decoder_norm(x)
         return self.decoder_pred_a(x[:, : self.num_patches_a]), self.decoder_pred_v(x[:, self.num_patches_a :])
 
-    def _with_mask_tokens(self, kept: Tensor, mask: Mask) -> Tensor:
-        batch, length = mask.ids_restore.shape
+    def _with_mask_tokens(self, kept: Tensor, ids_restore: Tensor) -> Tensor:
+        batch, length = ids_restore.shape
         missing = self.mask_token.to(kept.dtype).expand(batch, length - kept.shape[1], -1)
         shuffled = torch.cat([kept, missing], dim=1)  # [B, L, Dd], kept tokens first
-        return torch.gather(shuffled, 1, mask.ids_restore.unsqueeze(-1).expand(-1, -1, shuffled.shape[2]))
+        return torch.gather(shuffled, 1, ids_restore.unsqueeze(-1).expand(-1, -1, shuffled.shape[2]))
 
     def forward_contrastive(self, audio_rep: Tensor, video_rep: Tensor, bidirect_contrast: bool = False) -> tuple[Tensor, Tensor]:
         """Return InfoNCE loss and top-1 accuracy over the batch (equation 4) from pooled tokens [B, D] of each modality.
@@ -202,9 +214,9 @@ class CAVMAE(AudioVisualEncoder):
         zero = audio.new_zeros(())
         loss_mae_a = loss_mae_v = loss_mae = loss_c = c_acc = zero
         if mae_loss_weight != 0:
-            pred_a, pred_v = self.forward_decoder(encoded.latent, encoded.mask_a, encoded.mask_v)
-            parts_a = _parts(replicas, audio, pred_a, encoded.mask_a.mask)
-            parts_v = _parts(replicas, imgs, pred_v, encoded.mask_v.mask)
+            pred_a, pred_v = self.forward_decoder(*encoded[:5])
+            parts_a = _parts(replicas, audio, pred_a, encoded.mask_a)
+            parts_v = _parts(replicas, imgs, pred_v, encoded.mask_v)
             loss_mae_a = torch.stack([self.forward_mae_loss(x, pred, mask, "a") for x, pred, mask in parts_a]).sum()
             loss_mae_v = torch.stack([self.forward_mae_loss(x, pred, mask, "v") for x, pred, mask in parts_v]).sum()
             loss_mae = mae_loss_weight * (loss_mae_a + loss_mae_v)
@@ -213,9 +225,7 @@ class CAVMAE(AudioVisualEncoder):
             contrasts = [self.forward_contrastive(a, v, bidirect_contrast) for a, v in pairs]
             loss_c = contrast_loss_weight * torch.stack([nce for nce, _ in contrasts]).sum()
             c_acc = torch.stack([hits for _, hits in contrasts]).mean()
-        return PretrainOutput(
-            loss_mae + loss_c, loss_mae, loss_mae_a, loss_mae_v, loss_c, encoded.mask_a.mask, encoded.mask_v.mask, c_acc
-        )
+        return PretrainOutput(loss_mae + loss_c, loss_mae, loss_mae_a, loss_mae_v, loss_c, encoded.mask_a, encoded.mask_v, c_acc)
 
     def forward_inpaint(
         self,
@@ -230,11 +240,31 @@ class CAVMAE(AudioVisualEncoder):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return predictions [B, La, p*p] and [B, Lv, p*p*C], masks [B, La] and [B, Lv], and the two losses."""
         encoded = self.forward_encoder(audio, imgs, mask_ratio_a, mask_ratio_v, mask_mode, noise_a, noise_v)
-        pred_a, pred_v = self.forward_decoder(encoded.latent, encoded.mask_a, encoded.mask_v)
-        mask_a, mask_v = encoded.mask_a.mask, encoded.mask_v.mask
+        pred_a, pred_v = self.forward_decoder(*encoded[:5])
+        mask_a, mask_v = encoded.mask_a, encoded.mask_v
         loss_a = self.forward_mae_loss(audio, pred_a, mask_a, "a")
         loss_v = self.forward_mae_loss(imgs, pred_v, mask_v, "v")
         return pred_a, pred_v, mask_a, mask_v, loss_a, loss_v
+
+    def patchify(self, imgs: Tensor, c: int, h: int, w: int, p: int = 16) -> Tensor:
+        """`patches.patchify` under the original's name and arguments: [B, c, h*p, w*p] -> [B, h*w, p*p*c].
+
+        Raises ValueError where the picture is not of that size.
+        """
+        if imgs.shape[1:] != (c, h * p, w * p):
+            raise ValueError(
+                f"a picture of shape {tuple(imgs.shape[1:])} does not make {h} x {w} patches of {p} px, {c} channels"
+            )
+        return patchify(imgs, p)
+
+    def unpatchify(self, x: Tensor, c: int, h: int, w: int, p: int = 16) -> Tensor:
+        """`patches.unpatchify` under the original's name and arguments: [B, h*w, p*p*c] -> [B, c, h*p, w*p].
+
+        Raises ValueError where the sizes do not fit.
+        """
+        if x.shape[2] != p * p * c:
+            raise ValueError(f"patches of {x.shape[2]} values are not of {p} px and {c} channels")
+        return unpatchify(x, c, h, w)
 
     def forward_feat(self, audio: Tensor, imgs: Tensor) -> tuple[Tensor, Tensor]:
         """Unmasked token features of each modality, for retrieval: [B, La, D] and [B, Lv, D]."""

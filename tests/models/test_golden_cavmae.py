@@ -55,15 +55,16 @@ def test_encoder_and_decoder_match_under_every_mask_mode(tiny: Tiny, mode: str) 
         noise_a = tiny.expected["tf/ids_restore_a"].float()
     with torch.no_grad():
         encoded = model.forward_encoder(tiny.audio, tiny.image, 0.75, 0.75, noise_a=noise_a, noise_v=tiny.noise_v)
-        pred_a, pred_v = model.forward_decoder(encoded.latent, encoded.mask_a, encoded.mask_v)
+        pred_a, pred_v = model.forward_decoder(*encoded[:5])
     want = {key.removeprefix(f"{mode}/"): value for key, value in tiny.expected.items() if key.startswith(f"{mode}/")}
+    for modality in ("a", "v"):
+        order = torch.argsort(getattr(encoded, f"ids_restore_{modality}"), dim=1)
+        kept = want[f"ids_keep_{modality}"].long()
+        assert torch.equal(order[:, : kept.shape[1]], kept)
+        assert torch.equal((getattr(encoded, f"mask_{modality}") == 0).sum(1), torch.full((4,), kept.shape[1]))
     if mode in ("unstructured", "tf"):
-        assert torch.equal(encoded.mask_a.ids_keep, want["ids_keep_a"].long())
-        assert torch.equal(encoded.mask_a.ids_restore, want["ids_restore_a"].long())
-    else:
-        assert torch.equal(encoded.mask_a.ids_keep, want["ids_keep_a"].long())
-    assert torch.equal(encoded.mask_v.ids_keep, want["ids_keep_v"].long())
-    assert torch.equal(encoded.mask_v.ids_restore, want["ids_restore_v"].long())
+        assert torch.equal(encoded.ids_restore_a, want["ids_restore_a"].long())
+    assert torch.equal(encoded.ids_restore_v, want["ids_restore_v"].long())
     torch.testing.assert_close(encoded.latent, want["latent"], **CLOSE)
     torch.testing.assert_close(encoded.latent_c_a, want["latent_c_a"], **CLOSE)
     torch.testing.assert_close(encoded.latent_c_v, want["latent_c_v"], **CLOSE)
@@ -199,6 +200,12 @@ def test_inpainting_and_patch_order_match(tiny: Tiny) -> None:
     assert torch.equal(patches_a[:, ::16, ::8], tiny.expected["patchify/a_strided"])
     assert torch.equal(patches_v[:, ::7, ::16], tiny.expected["patchify/v_strided"])
     assert torch.equal(unpatchify(patches_v, 3, 14, 14), tiny.image)
+    assert torch.equal(model.patchify(tiny.image, 3, 14, 14), patches_v)
+    assert torch.equal(model.unpatchify(patches_v, 3, 14, 14), tiny.image)
+    with pytest.raises(ValueError, match="does not make 14 x 13 patches"):
+        model.patchify(tiny.image, 3, 14, 13)
+    with pytest.raises(ValueError, match="patches of 768 values are not of 8 px"):
+        model.unpatchify(patches_v, 3, 14, 14, p=8)
 
 
 @pytest.mark.parametrize("tag", ["shared2", "shared12"])

@@ -48,6 +48,7 @@ def confidence_intervals(
     seed: int,
     level: float = 0.95,
     groups: Array | None = None,
+    official: bool = False,
 ) -> dict[str, list[float]]:
     """Return {metric: [low, high]} for accuracy, mAP, mAUC, d_prime, precision, recall and f1.
 
@@ -55,7 +56,8 @@ def confidence_intervals(
     A metric without an interval (AUC when all clips have one label) is left out.
     """
     weight = draw_weights(len(target), replicates, seed, groups)
-    found = {name: interval(values, level) for name, values in _replicate(target, score, single_label, weight).items()}
+    many = _replicate(target, score, single_label, weight, official)
+    found = {name: interval(values, level) for name, values in many.items()}
     result = {name: bounds for name, bounds in found.items() if bounds is not None}
     if "mAUC" in result:
         # d' grows with AUC, and percentiles pass through a growing function unchanged.
@@ -74,6 +76,7 @@ def paired_difference(
     seed: int,
     level: float = 0.95,
     groups: Array | None = None,
+    official: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Return {metric: {difference, low, high}} of model a minus model b on the same clips.
 
@@ -81,8 +84,8 @@ def paired_difference(
     is narrower than what the two models' own intervals suggest.
     """
     weight = draw_weights(len(target), replicates, seed, groups)
-    point_a, point_b = (classification(target, score, single_label) for score in (score_a, score_b))
-    many_a, many_b = (_replicate(target, score, single_label, weight) for score in (score_a, score_b))
+    point_a, point_b = (classification(target, score, single_label, official) for score in (score_a, score_b))
+    many_a, many_b = (_replicate(target, score, single_label, weight, official) for score in (score_a, score_b))
     result: dict[str, dict[str, float]] = {}
     for name in many_a:
         bounds = interval(many_a[name] - many_b[name], level)
@@ -91,9 +94,9 @@ def paired_difference(
     return result
 
 
-def _replicate(target: Array, score: Array, single_label: bool, weight: Array) -> dict[str, FloatArray]:
+def _replicate(target: Array, score: Array, single_label: bool, weight: Array, official: bool) -> dict[str, FloatArray]:
     blocks = [
-        macro_metrics(target, score, single_label, np.ascontiguousarray(weight[:, start : start + _BLOCK]))
+        macro_metrics(target, score, single_label, np.ascontiguousarray(weight[:, start : start + _BLOCK]), official=official)
         for start in range(0, weight.shape[1], _BLOCK)
     ]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

@@ -93,6 +93,7 @@ def _measure(evaluation: Evaluation, data: ClipSet, folder: Path, params: Evalua
             params.confidence,
             groups,
             single,
+            params.official_metrics,
         )
 
 
@@ -112,6 +113,7 @@ def _compare(evaluation: Evaluation, params: EvaluateParams) -> None:
                 params.seed,
                 params.confidence,
                 groups,
+                params.official_metrics,
             )
             flat: dict[str, float] = {}
             for metric, values in difference.items():

@@ -14,9 +14,10 @@ from cavmae.evaluation.ranking import Array, FloatArray, average_precision_and_a
 
 MACRO = ("accuracy", "mAP", "mAUC", "precision", "recall", "f1")
 _THRESHOLD = 0.5
+_OFFICIAL_EMPTY = {"AP": 0.0, "AUC": -1.0}  # what the original counts a class without positives as, under scikit-learn 1.2.2
 
 
-def classification(target: Array, score: Array, single_label: bool) -> dict[str, Any]:
+def classification(target: Array, score: Array, single_label: bool, official: bool = False) -> dict[str, Any]:
     """Return the metrics of `score` [N, C] against `target` [N, C] of 0 and 1, macro and under `per_class`.
 
     - accuracy: single label, argmax of target equals argmax of score; several labels, the label with the highest
@@ -28,13 +29,15 @@ def classification(target: Array, score: Array, single_label: bool) -> dict[str,
 
     A class without positives has neither AP nor AUC nor recall: it is left out of every mean and counted in
     `classes_without_positives`. The sets on which results are published have none, so this changes no published mean.
+    With `official` the means count it as the original does, AP as 0 and AUC as -1, and accuracy is argmax of target
+    against argmax of score also for several labels.
     What is not defined is None, never NaN; so is d' of an AUC of 0 or 1, which would be infinite.
 
     Raises InputError without clips, StepFailed for scores that are not finite, ValueError for shapes that do not fit.
     """
     weight = np.ones((len(target), 1), np.float32)
     each = class_metrics(target, score, single_label, weight)
-    macro = macro_metrics(target, score, single_label, weight, each)
+    macro = macro_metrics(target, score, single_label, weight, each, official)
     absent = int((each["support"][:, 0] == 0).sum())
     result: dict[str, Any] = {name: _defined(value[0]) for name, value in macro.items()}
     result["d_prime"] = d_prime(result["mAUC"])
@@ -82,17 +85,26 @@ def class_metrics(target: Array, score: Array, single_label: bool, weight: Array
 
 
 def macro_metrics(
-    target: Array, score: Array, single_label: bool, weight: Array, each: dict[str, FloatArray] | None = None
+    target: Array,
+    score: Array,
+    single_label: bool,
+    weight: Array,
+    each: dict[str, FloatArray] | None = None,
+    official: bool = False,
 ) -> dict[str, FloatArray]:
-    """Return the metrics named in MACRO, each [R]; `each` spares a second run of `class_metrics`."""
+    """Return the metrics named in MACRO, each [R]; `each` spares a second run of `class_metrics`, `official` as there."""
     each = each or class_metrics(target, score, single_label, weight)
     top_N = score.argmax(axis=1)
-    correct_N = target.argmax(axis=1) == top_N if single_label else target[np.arange(len(target)), top_N] > 0
+    first = single_label or official
+    correct_N = target.argmax(axis=1) == top_N if first else target[np.arange(len(target)), top_N] > 0
     result = {"accuracy": correct_N.astype(np.float64) @ weight / weight.sum(axis=0, dtype=np.float64)}
     for name, key in (("mAP", "AP"), ("mAUC", "AUC"), ("precision", "precision"), ("recall", "recall"), ("f1", "f1")):
-        defined_CR = ~np.isnan(each[key])
+        value_CR = each[key]
+        if official and key in _OFFICIAL_EMPTY:
+            value_CR = np.nan_to_num(value_CR, nan=_OFFICIAL_EMPTY[key])
+        defined_CR = ~np.isnan(value_CR)
         with np.errstate(invalid="ignore"):
-            result[name] = np.where(defined_CR, each[key], 0).sum(axis=0) / defined_CR.sum(axis=0)
+            result[name] = np.where(defined_CR, value_CR, 0).sum(axis=0) / defined_CR.sum(axis=0)
     return result
 
 

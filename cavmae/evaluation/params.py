@@ -16,6 +16,7 @@ class EvaluateParams(Section):
     batch_size: Count
     replicates: Annotated[int, Field(ge=0)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
+    official_metrics: bool
     seed: Annotated[int, Field(ge=0)]
     examples: Annotated[int, Field(ge=0)]
     device: Literal["cpu", "cuda"]

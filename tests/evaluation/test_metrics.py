@@ -37,8 +37,10 @@ def test_official_numbers_of_a_multi_label_set_are_reproduced(official):
 
 def test_official_accuracy_is_argmax_against_argmax(official):
     expected, arrays = official
-    found = classification(arrays["target"], arrays["output"], single_label=True)
-    assert found["accuracy"] == expected["calculate_stats"]["acc"]
+    for single_label, official in ((True, False), (False, True)):
+        found = classification(arrays["target"], arrays["output"], single_label, official)
+        assert found["accuracy"] == expected["calculate_stats"]["acc"]
+    assert classification(arrays["target"], arrays["output"], False)["accuracy"] > expected["calculate_stats"]["acc"]
     found = classification(arrays["single_target"], arrays["single_output"], single_label=True)
     assert found["accuracy"] == expected["single_label"]["acc"]
     assert found["mAP"] == pytest.approx(expected["single_label"]["mAP"], abs=EXACT)
@@ -52,6 +54,9 @@ def test_class_without_positives_is_left_out_of_the_means_and_counted(official):
     # The official mean counts the empty class as 0, with the older scikit-learn its AUC even as -1.
     assert found["mAP"] * 19 / 20 == pytest.approx(expected["mAP_all"], abs=EXACT)
     assert (found["mAUC"] * 19 - 1) / 20 == pytest.approx(expected["with_sklearn_1.2.2"]["mAUC_all"], abs=EXACT)
+    counted = classification(arrays["target_no_positive_in_7"], arrays["output"], single_label=False, official=True)
+    assert counted["mAP"] == pytest.approx(expected["mAP_all"], abs=EXACT)
+    assert counted["mAUC"] == pytest.approx(expected["with_sklearn_1.2.2"]["mAUC_all"], abs=EXACT)
     empty = found["per_class"][7]
     assert (empty["AP"], empty["AUC"], empty["recall"], empty["support"]) == (None, None, None, 0)
     to_json(found)  # raises where a NaN is left
@@ -121,6 +126,15 @@ def test_summary_holds_finite_numbers_only_even_for_a_perfect_model():
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in numbers)
     assert found["accuracy"] == found["accuracy_low"] == found["single_frame"]["mAP"] == 1.0
     assert "d_prime" not in found
+
+
+def test_summary_and_its_intervals_count_as_asked():
+    random = np.random.default_rng(0)
+    target, score = np.eye(5)[np.arange(20) % 4], random.random((20, 5))  # no clip has the fifth label
+    ours = summarise(target, score, False, 50, 0, single_frame_score=score)
+    official = summarise(target, score, False, 50, 0, single_frame_score=score, official=True)
+    assert official["mAP"] == pytest.approx(ours["mAP"] * 4 / 5) == official["single_frame"]["mAP"]
+    assert ours["mAP_low"] * 4 / 5 == pytest.approx(official["mAP_low"], rel=0.05)
 
 
 def test_summary_without_replicates_has_no_intervals():

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cavmae.errors import InputError
 from cavmae.steps.step import Artifact, Step
 from cavmae.training.params import FinetuneParams
 
@@ -18,30 +17,32 @@ log = logging.getLogger(__name__)
 def finetune(dataset: Path, start: Path, model: Path, curves: Path, events: Path, params: FinetuneParams) -> None:
     """Fine-tune on the labelled clips of the train split, in one of the five modality modes.
 
-    Continues from the last checkpoint where an equal run was stopped. Raises InputError where the data has no labels, and
-    StepFailed where the loss is no longer finite.
+    Where it starts from a classifier, the head keeps the rows of the labels that it knows. Continues from the last checkpoint
+    where an equal run was stopped. Raises InputError where the data has no labels, and StepFailed where the loss is no longer
+    finite.
     """
     from cavmae.dataset.loader import ClipSet
     from cavmae.models.cavmaeft import CAVMAEFT
     from cavmae.models.folder import check_sample_rate, read_config, read_model
+    from cavmae.models.head import start_from
     from cavmae.models.lineage import lineage_of
     from cavmae.training.finetuning import Finetuning, labelled
     from cavmae.training.runs import prepare_torch, train
 
     prepare_torch(params.device, params.threads, params.seed)
     data = ClipSet(dataset)
-    if read_config(start).kind != "pretrained":
-        raise InputError(f"{start}: is a classifier; fine-tuning starts from an adapted or pretrained model")
     labelled(data, "train")  # refuses data without labels before a head without outputs is made
     config = _classifier_config(read_config(start), data, params)
     check_sample_rate(config, data.settings, start, dataset)
     network = config.build()
     assert isinstance(network, CAVMAEFT)
     if not params.from_scratch:
-        _, pretrained = read_model(start)
-        state = network.state_dict()
-        state.update({key: value for key, value in pretrained.state_dict().items() if key in state})
-        network.load_state_dict(state)
+        before, parent = read_model(start)
+        labels, known = ([label.mid for label in item.labels or ()] for item in (config, before))
+        network.load_state_dict(start_from(network.state_dict(), parent.state_dict(), labels, known))
+        if before.kind == "classifier":
+            kept = len(set(labels) & set(known))
+            log.info("finetune: the head keeps %d of %d labels, %d are new", kept, len(known), len(labels) - kept)
     lineage = lineage_of("finetune", params, dataset, {"start": start})
     objective = Finetuning(network, config, data, params)
     rows = train("finetune", objective, params, lineage, config, model, curves, events, params.head_lr)

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cavmae.errors import InputError
-from cavmae.models.folder import read_config, read_model
+from cavmae.models.folder import LabelName, read_config, read_model, write_model
 from cavmae.training.curves import read_curves
 from tests.training.tiny import same_files, tiny, train
 
@@ -49,6 +48,22 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     assert same_files(again, tiny().classifier()) == []
 
 
-def test_a_classifier_is_no_start(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a classifier; fine-tuning starts from an adapted or pretrained model"):
-        train("finetune", tmp_path, tiny().dataset, tiny().classifier())
+def test_from_a_classifier_the_head_keeps_the_rows_of_known_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config, parent = read_model(tiny().classifier())
+    labels = list(config.labels or ())
+    renamed = [LabelName(mid="gone", display_name="gone"), *labels[2:], labels[0]]  # one unknown here, one lost, another order
+    state = dict(parent.state_dict())
+    for key in ("mlp_head.1.weight", "mlp_head.1.bias"):
+        state[key] = torch.cat([torch.full_like(state[key][:1], 7.0), state[key][2:], state[key][:1]])
+    start = tmp_path / "start"
+    write_model(start, config.model_copy(update={"labels": renamed}), state, {"step": "test", "parents": {}})
+    caplog.set_level("INFO", logger="cavmae")
+    tuned = train("finetune", tmp_path / "out", tiny().dataset, start, lr=1e-12, epochs=2)
+    assert "the head keeps 7 of 8 labels, 1 are new" in caplog.text
+    _, model = read_model(tuned)
+    got, want = model.state_dict(), parent.state_dict()
+    for key in ("mlp_head.1.weight", "mlp_head.1.bias", "mlp_head.0.weight", "blocks_u.0.mlp.fc1.weight"):
+        same = [torch.allclose(row, wanted, atol=1e-6) for row, wanted in zip(got[key], want[key], strict=True)]
+        assert same == [True] * len(same) if ".1." not in key else same == [True, False, *[True] * 6], key

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 FRAME_S, SHIFT_S, PREEMPHASIS, LOW_HZ = 0.025, 0.010, 0.97, 20.0
-_EPSILON = torch.finfo(torch.float32).eps
+FLOOR = torch.finfo(torch.float32).eps  # of the mel energies, before the logarithm
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class FbankSettings:
     def window(self) -> int:
         """Samples in a frame."""
         return int(self.sample_rate * FRAME_S)
+
+    @property
+    def padded_window(self) -> int:
+        """Samples in a frame that is zero-padded to a power of two for the Fourier transform."""
+        return 1 << (self.window - 1).bit_length()
 
     @property
     def shift(self) -> int:
@@ -68,15 +73,14 @@ def fbank(samples: Tensor, lengths: Tensor, settings: FbankSettings) -> Tensor:
 def _log_mel(samples: Tensor, settings: FbankSettings) -> Tensor:
     """Log-mel [B, T, M] of every whole frame of `samples` [B, S]."""
     window, shift = settings.window, settings.shift
-    padded = 1 << (window - 1).bit_length()
     # each frame's mean is taken off behind pre-emphasis, which leaves (1 - 0.97) of a constant
     mean = samples.unfold(1, window, shift).mean(dim=2, keepdim=True)
     frames = _pre_emphasised(samples).unfold(1, window, shift) - (1 - PREEMPHASIS) * mean  # [B, T, window]
     frames *= _hann(window, samples.device)
-    spectrum = torch.fft.rfft(frames, n=padded)  # [B, T, padded/2 + 1]
+    spectrum = torch.fft.rfft(frames, n=settings.padded_window)  # [B, T, padded/2 + 1]
     power = spectrum.real.square() + spectrum.imag.square()
-    energies = power @ _mel_banks(settings, samples.device)  # [B, T, M]
-    log_energies: Tensor = energies.clamp_(min=_EPSILON).log_()
+    energies = power @ mel_banks(settings, samples.device)  # [B, T, M]
+    log_energies: Tensor = energies.clamp_(min=FLOOR).log_()
     return log_energies
 
 
@@ -93,11 +97,12 @@ def _hann(window: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _mel_banks(settings: FbankSettings, device: torch.device) -> Tensor:
+def mel_banks(settings: FbankSettings, device: torch.device) -> Tensor:
     """Filter matrix [padded/2 + 1, num_mel_bins]."""
     from torchaudio.compliance.kaldi import get_mel_banks
 
-    padded = 1 << (settings.window - 1).bit_length()
-    banks, _ = get_mel_banks(settings.num_mel_bins, padded, float(settings.sample_rate), LOW_HZ, 0.0, 100.0, -500.0, 1.0)
+    banks, _ = get_mel_banks(
+        settings.num_mel_bins, settings.padded_window, float(settings.sample_rate), LOW_HZ, 0.0, 100.0, -500.0, 1.0
+    )
     banks = torch.nn.functional.pad(banks, (0, 1))  # the Nyquist bin has no filter
     return banks.t().contiguous().to(device)

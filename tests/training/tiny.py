@@ -44,6 +44,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "evaluate": {"replicates": 20, "examples": 1, "batch_size": 8, "threads": 1, "split": "test"},
     "package": {},
     "predict": {"threads": 1, "top": 3},
+    "export": {"threads": 1},
 }
 
 

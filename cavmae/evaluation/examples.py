@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from cavmae.evaluation.ranking import Array
+from cavmae.features.fbank import SHIFT_S, FbankSettings, fbank, to_float
+
+_MELS = 64
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,11 @@ def choose_examples(target: Array, score: Array, count: int) -> tuple[list[int],
         shown[label] = turn[n] + 1
     best = sorted(rest, key=lambda n: turn[n])[:half]  # a stable sort: by margin within a turn
     return best, worst
+
+
+def log_mel_to_see(waveform: Array, sample_rate: int) -> tuple[Array, float]:
+    """Return the log-mel [T, 64] of an int16 waveform [S], as long as the clip is, and the seconds that it spans."""
+    length = max(1, (len(waveform) - int(sample_rate * 0.025)) // int(sample_rate * SHIFT_S) + 1)
+    count = torch.tensor([len(waveform)])
+    samples = to_float(torch.from_numpy(waveform.copy()).unsqueeze(0), count)
+    return fbank(samples, count, FbankSettings(sample_rate, _MELS, length))[0].numpy(), length * SHIFT_S

@@ -132,8 +132,11 @@ def mean_curve(curves: Sequence[tuple[Array, Array]], precision: bool, points: i
     return grid, np.mean(rows, axis=0)
 
 
-def spectrogram_png(log_mel: Array) -> str:
-    """Return a data URI of `log_mel` [T, mel]: time to the right, high bands on top, 2nd to 99.8th percentile."""
+def spectrogram_image(log_mel: Array, width: int = _SPECTROGRAM_WIDTH) -> Image.Image:
+    """Return `log_mel` [T, mel] as a picture of at most `width` pixels: time to the right, high bands on top.
+
+    Colours go from the 2nd to the 99.8th percentile.
+    """
     values = np.nan_to_num(np.asarray(log_mel, np.float64), neginf=0.0, posinf=0.0)
     low, high = np.percentile(values, [2, 99.8])
     level = np.clip((values - low) / (high - low if high > low else 1.0), 0, 1).T[::-1]  # [mel, T], high band first
@@ -141,9 +144,12 @@ def spectrogram_png(log_mel: Array) -> str:
     channels = np.array([_rgb(colour) for colour in _SPECTROGRAM_COLOURS]).T  # [3, stops]
     table = np.stack([np.interp(np.linspace(0, 1, 256), stops, channel) for channel in channels], axis=1)
     image = Image.fromarray(table[(level * 255).round().astype(np.uint8)].round().astype(np.uint8))
-    if image.width > _SPECTROGRAM_WIDTH:
-        image = image.resize((_SPECTROGRAM_WIDTH, image.height), Image.Resampling.BOX)
-    return _uri("image/png", _encode(image, "PNG"))
+    return image.resize((width, image.height), Image.Resampling.BOX) if image.width > width else image
+
+
+def spectrogram_png(log_mel: Array) -> str:
+    """Return a data URI of `spectrogram_image`."""
+    return _uri("image/png", _encode(spectrogram_image(log_mel), "PNG"))
 
 
 def heat_map_png(share: Array) -> str:

@@ -1,8 +1,8 @@
-"""Parameters of `evaluate` and `predict`."""
+"""Parameters of `evaluate`, `predict`, `retrieve` and `embed`."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from cavmae.params import Section
 
@@ -28,6 +28,44 @@ class PredictParams(Section):
 
     top: Count
     hop_s: Annotated[float, Field(gt=0)] | None
+    per_frame: bool
     format: Literal["table", "jsonl"]
     device: Literal["cpu", "cuda"]
     threads: Count
+
+
+class RetrieveParams(Section):
+    """What is retrieved, how it is counted, and what is shown of it."""
+
+    split: Literal["train", "val", "test"]
+    frames: Literal["middle", "all"]
+    official_ties: bool
+    gallery_queries: Annotated[int, Field(ge=0, le=100)]
+    batch_size: Count
+    replicates: Annotated[int, Field(ge=0)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+    device: Literal["cpu", "cuda"]
+    threads: Count
+
+
+class EmbedParams(Section):
+    """Which features of which clips are written, and how."""
+
+    features: Literal["pooled", "tokens"]
+    modality: Literal["audio", "video", "joint", "all"]
+    frames: Literal["middle", "all"]
+    split: Literal["all", "train", "val", "test"]
+    hop_s: Annotated[float, Field(gt=0)] | None
+    format: Literal["auto", "parquet", "npz"]
+    float16: bool
+    batch_size: Count
+    device: Literal["cpu", "cuda"]
+    threads: Count
+
+    @field_validator("frames")
+    @classmethod
+    def _tokens_of_one_picture(cls, value: str, info: ValidationInfo) -> str:
+        if value == "all" and info.data.get("features") == "tokens":
+            raise ValueError("tokens are those of one picture: set frames=middle, or features=pooled")
+        return value

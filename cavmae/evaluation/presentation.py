@@ -6,18 +6,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from cavmae.dataset.loader import ClipRecord, ClipSet
 from cavmae.dataset.records import decode_waveform, frame_count
 from cavmae.dataset.schema import QUARANTINE, read_rows, write_table
 from cavmae.evaluation.curves import confusion_matrix, confusion_rows, curve_points, write_rows
 from cavmae.evaluation.evaluator import Evaluation
-from cavmae.evaluation.examples import Example, choose_examples
+from cavmae.evaluation.examples import Example, choose_examples, log_mel_to_see
 from cavmae.evaluation.metrics import classification
 from cavmae.evaluation.params import EvaluateParams
 from cavmae.evaluation.report import Report, write_report
-from cavmae.features.fbank import SHIFT_S, FbankSettings, fbank, to_float
 from cavmae.models.lineage import code_commit, dataset_fingerprint
 from cavmae.storage import replace_folder
 
@@ -31,7 +29,6 @@ PREDICTIONS = pa.schema(
         ("scores", pa.list_(pa.float32())),  # in the order of labels.csv
     ]
 )
-_EXAMPLE_MELS = 64
 
 
 def write_plots(folder: Path, evaluation: Evaluation, data: ClipSet) -> None:
@@ -99,10 +96,7 @@ def _example(clip: ClipRecord, scores: np.ndarray, labels: list[str], data: Clip
     members = clip.members()
     waveform = decode_waveform(members)
     rate = int(str(data.settings["sample_rate"]))
-    length = max(1, (len(waveform) - int(rate * 0.025)) // int(rate * SHIFT_S) + 1)
-    count = torch.tensor([len(waveform)])
-    samples = to_float(torch.from_numpy(waveform.copy()).unsqueeze(0), count)
-    log_mel = fbank(samples, count, FbankSettings(rate, _EXAMPLE_MELS, length))[0].numpy()
+    log_mel, seconds = log_mel_to_see(waveform, rate)
     order = np.argsort(-scores)[:3]
     return Example(
         video_id=clip.video_id,
@@ -110,7 +104,7 @@ def _example(clip: ClipRecord, scores: np.ndarray, labels: list[str], data: Clip
         predictions=[(labels[index], float(scores[index])) for index in order],
         frames=[members[f"{index}.jpg"] for index in range(frame_count(members))],
         log_mel=log_mel,
-        seconds=length * SHIFT_S,
+        seconds=seconds,
         waveform=waveform,
         sample_rate=rate,
     )

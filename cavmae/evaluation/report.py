@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from cavmae.evaluation import pictures, tables
 from cavmae.evaluation.contents import Report
 from cavmae.evaluation.examples import Example
-from cavmae.storage import write_atomic
+from cavmae.evaluation.page import render_page, write_page
 
 __all__ = ["Example", "Report", "render", "write_report"]
 
@@ -18,24 +16,13 @@ def write_report(path: Path, report: Report) -> None:
     Pictures and sounds are inlined and the page runs no script, which its content security policy says to the browser
     as well. Labels, names and paths are escaped: they come from whoever named the files.
     """
-    page = render(report)
-    with write_atomic(path) as partial:
-        # A file name that was not valid UTF-8 must not cost the whole report.
-        partial.write_bytes(page.encode("utf-8", "replace"))
+    write_page(path, render(report))
 
 
 def render(report: Report) -> str:
     """Return the page as text."""
-    environment = Environment(
-        loader=PackageLoader("cavmae.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = tables.number
-    environment.filters["percent"] = tables.percent
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         report=report,
         name=tables.model_name,
         headlines=tables.headlines(report),

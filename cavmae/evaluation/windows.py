@@ -77,8 +77,13 @@ def window_starts(duration: float | None, window: float, hop: float) -> Iterable
 
 def as_batch(config: ModelConfig, clip: Clip) -> tuple[RawBatch, Tensor]:
     """Return a clip as the batch that the front end takes, and all its frames at the model's size, uint8 [1, F, H, W, 3]."""
-    size = config.architecture.img_size
-    frames = clip.frames
-    if frames.shape[1] != size:
-        frames = np.stack([np.asarray(resize_and_crop(Image.fromarray(frame), size)) for frame in frames])
+    frames = model_frames(config, clip)
     return RawBatch.collate([clip.waveform], [frames[len(frames) // 2]], config.fbank), torch.from_numpy(frames).unsqueeze(0)
+
+
+def model_frames(config: ModelConfig, clip: Clip) -> np.ndarray:
+    """Return a clip's frames at the model's size, uint8 [F, H, W, 3]."""
+    size = config.architecture.img_size
+    if clip.frames.shape[1] == size:
+        return clip.frames
+    return np.stack([np.asarray(resize_and_crop(Image.fromarray(frame), size)) for frame in clip.frames])

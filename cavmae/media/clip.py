@@ -101,11 +101,13 @@ class Clip:
     """A decoded clip.
 
     `frames` is uint8 RGB of shape [frames, image_size, image_size, 3]; `waveform` is int16 mono of shape [samples] at
-    `ClipSettings.sample_rate`, beginning where the window begins and not padded to its length. `jpegs` are the files that
-    the frames were read from, where they are fit to be stored as they are.
+    `ClipSettings.sample_rate`, beginning where the window begins and not padded to its length. `times` [frames] are the
+    seconds from the window's start at which each picture comes on show, None where they are not known. `jpegs` are the
+    files that the frames were read from, where they are fit to be stored as they are.
     """
 
     frames: NDArray[np.uint8]
     waveform: NDArray[np.int16]
     facts: MediaFacts
+    times: NDArray[np.float64] | None = None
     jpegs: tuple[bytes, ...] | None = None

@@ -54,7 +54,7 @@ def _develop(reading: Reading, settings: ClipSettings) -> Clip:
         raise MediaRejected("too_short", f"Only {facts.audio_s:.3f} s of sound; {_MIN_SOUND_S} s are needed.")
     if facts.level_dbfs < settings.silence_dbfs:
         raise MediaRejected("silent_audio", f"The first channel is silent: {facts.level_dbfs:.1f} dBFS.")
-    return Clip(film.frames, waveform, facts)
+    return Clip(film.frames, waveform, facts, film.times[film.chosen])
 
 
 def _explain(rejected: MediaRejected, reading: Reading) -> MediaRejected:

@@ -76,7 +76,7 @@ def read_extracted(wav: Path, frames: Path, name: str, settings: ClipSettings) -
         frame_variance=variance,
         notes=tuple(sorted(notes)),
     )
-    return Clip(pictures, waveform, facts, jpegs)
+    return Clip(pictures, waveform, facts, jpegs=jpegs)
 
 
 def _read_pictures(folder: Path, name: str, settings: ClipSettings) -> tuple[Pixels, tuple[int, int], tuple[bytes, ...] | None]:

@@ -24,6 +24,7 @@ class Film:
     """The chosen pictures of a window, and what decoding them showed."""
 
     frames: Pixels  # uint8 RGB [frames, size, size, 3]
+    chosen: list[int]  # which of the frames in the window they are
     times: NDArray[np.float64]  # [n] seconds on the window's clock, of all frames in the window
     fps: float
     size: tuple[int, int]  # width, height as displayed
@@ -130,7 +131,7 @@ def read_film(container: InputContainer, tracks: Tracks, window: Window, take: T
     if certain and tracks.video.codec_context.name in _SKIPPABLE:
         reel = _Reel(container, tracks, window, take, shrink)
         if reel.by_stamp({listed[index] for index in chosen}):
-            return _develop(reel, [listed[index] for index in chosen], times, nominal, tracks)
+            return _develop(reel, [listed[index] for index in chosen], chosen, times, nominal, tracks)
     for _ in range(2):
         reel = _Reel(container, tracks, window, take, shrink)
         reel.by_order(set(chosen))
@@ -140,17 +141,18 @@ def read_film(container: InputContainer, tracks: Tracks, window: Window, take: T
         chosen = choose(times)
         if set(chosen) <= reel.pictures.keys():
             break
-    return _develop(reel, chosen, times, nominal, tracks)
+    return _develop(reel, chosen, chosen, times, nominal, tracks)
 
 
-def _develop(reel: _Reel, keys: list[int], times: NDArray[np.float64], nominal: float, tracks: Tracks) -> Film:
-    """Put the kept pictures in order and describe them."""
+def _develop(reel: _Reel, keys: list[int], chosen: list[int], times: NDArray[np.float64], nominal: float, tracks: Tracks) -> Film:
+    """Put the pictures kept under `keys` in order and describe them."""
     if reel.first is None:
         raise MediaRejected("no_decodable_video", "Not one frame of the picture track could be decoded.")
     orientation = orientation_of(reel.first)
     aspect = tracks.video.sample_aspect_ratio
     return Film(
         frames=np.stack([reel.pictures[key] for key in keys]),
+        chosen=chosen,
         times=times,
         fps=measured_rate(times, nominal),
         size=display_size(reel.first, float(aspect) if aspect else 1.0, orientation),

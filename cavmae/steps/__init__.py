@@ -8,7 +8,21 @@ __all__ = ["NAMES", "Artifact", "Step", "load", "module"]
 
 # the commands whose names are words of Python, or of its library, by module
 _MODULES = {"import": "import_checkpoint", "export": "export_model"}
-NAMES = ("ingest", "extract", "validate", "adapt", "pretrain", "finetune", "average", "evaluate", "package", "predict", "export")
+NAMES = (
+    "ingest",
+    "extract",
+    "validate",
+    "adapt",
+    "pretrain",
+    "finetune",
+    "average",
+    "evaluate",
+    "package",
+    "predict",
+    "retrieve",
+    "embed",
+    "export",
+)
 
 
 def load(name: str) -> Step:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cavmae.evaluation.examples import choose_examples
+from cavmae.evaluation.examples import choose_examples, log_mel_to_see
 
 
 def test_best_show_each_label_before_a_second_clip_of_one():
@@ -26,3 +26,10 @@ def test_clip_is_as_good_as_its_worst_true_label_and_unlabelled_ones_are_passed_
     assert (best, worst) == ([1], [0])
     best, worst = choose_examples(target, score, 4)
     assert 2 not in [*best, *worst]
+
+
+def test_spectrogram_is_as_long_as_the_clip():
+    noise = np.random.default_rng(0).integers(-3000, 3000, 16000).astype(np.int16)
+    log_mel, seconds = log_mel_to_see(noise, 16000)
+    assert log_mel.shape == (98, 64) and abs(seconds - 0.98) < 1e-9 and log_mel.std() > 0
+    assert log_mel_to_see(noise[:10], 16000)[0].shape == (1, 64)

@@ -20,6 +20,7 @@ from cavmae.evaluation.figures import (
     mean_curve,
     nice_ticks,
     sound_uri,
+    spectrogram_image,
     spectrogram_png,
 )
 
@@ -83,6 +84,7 @@ def test_spectrogram_has_high_bands_on_top_and_time_to_the_right():
 def test_long_spectrogram_is_narrowed_and_a_constant_one_is_drawn():
     assert Image.open(content(spectrogram_png(np.random.default_rng(0).normal(size=(2000, 8))))).width == 640
     assert Image.open(content(spectrogram_png(np.full((10, 4), -np.inf)))).size == (10, 4)
+    assert spectrogram_image(np.random.default_rng(0).normal(size=(200, 8)), 50).size == (50, 8)
 
 
 def test_heat_map_is_white_for_none_and_accent_for_all():

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cavmae.dataset.loader import ClipRecord, ClipSet
-from cavmae.evaluation.inference import embed_clips, predict_clips
+from cavmae.evaluation.inference import collate, embed_clips, predict_clips, read_inputs, score_batch, score_frames, slices
+from cavmae.features.images import normalise_images
 from cavmae.models.cavmaeft import CAVMAEFT, MODES, Mode
 from cavmae.models.folder import ModelConfig, read_model
 from tests.training.tiny import tiny
@@ -67,3 +68,33 @@ def test_both_kinds_of_model_give_vectors_for_retrieval(clips: list[ClipRecord])
         audio, video = embed_clips(model, config, clips, 3, CPU)
         assert audio.shape == video.shape == (8, 32) and np.isfinite(audio).all() and np.isfinite(video).all()
         assert np.abs(audio - audio[:1]).max() > 0
+
+
+def test_vectors_of_all_frames_are_the_mean_over_frames(clips: list[ClipRecord]) -> None:
+    config, model = read_model(tiny().pretrained)
+    audio, video = embed_clips(model, config, clips, 3, CPU, "all")
+    sound, middle = embed_clips(model, config, clips, 8, CPU)
+    np.testing.assert_allclose(audio, sound, atol=1e-6)
+    _, images = collate(config, [read_inputs(config, clip.members(), "all") for clip in clips])
+    with torch.no_grad():
+        each = [model.shared(model.stream_v(model.embed_v(normalise_images(images[:, n]))), "v").mean(dim=1) for n in range(4)]
+    np.testing.assert_allclose(video, torch.stack(each).mean(dim=0).numpy(), atol=1e-6)
+    np.testing.assert_allclose(middle, each[2].numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scores_of_frames_have_the_clips_scores_as_their_mean(
+    loaded: tuple[ModelConfig, CAVMAEFT], clips: list[ClipRecord], mode: Mode
+) -> None:
+    config, model = loaded
+    raw, images = collate(config, [read_inputs(config, clip.members(), "all") for clip in clips])
+    each = score_frames(model, config, raw, images, mode)
+    assert each.shape == (8, 1 if "audio" in mode else 4, 8)
+    torch.testing.assert_close(each.mean(dim=1), score_batch(model, config, raw, images, mode))
+    if "audio" not in mode:
+        alone = score_batch(model, config, raw, images[:, 1:2], mode)
+        torch.testing.assert_close(each[:, 1], alone, atol=1e-6, rtol=1e-5)
+
+
+def test_slices_cover_everything_once() -> None:
+    assert [list(part) for part in slices(7, 3)] == [[0, 1, 2], [3, 4, 5], [6]] and slices(0, 3) == []

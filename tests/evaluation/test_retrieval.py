@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cavmae.errors import InputError, StepFailed
-from cavmae.evaluation.retrieval import retrieve
+from cavmae.evaluation.bootstrap import draw_weights
+from cavmae.evaluation.retrieval import AUDIO_TO_VIDEO, Ranks, count_rivals, figures, measure, rank_clips, retrieve
 
 WAYS = {"audio_to_video": "a_to_b", "video_to_audio": "b_to_a"}
 
@@ -33,6 +34,54 @@ def test_model_that_gives_every_clip_the_same_vector_scores_chance(clips, vector
             assert way[f"r{depth}"] == pytest.approx(min(depth / clips, 1), abs=1e-12)
         assert way["chance_r1"] == 1 / clips
         assert way["median_rank"] == (clips + 1) / 2
+
+
+def test_ties_share_places_by_default_and_are_entries_of_their_own_on_demand(golden: Path):
+    """The fixture's official numbers have 307 rank entries for 60 queries, so they are recalls of no query in particular."""
+    expected = json.loads((golden / "metrics/expected.json").read_text())["retrieval"]["ties"]
+    similarity = np.load(golden / "metrics/arrays.npz")["retr_sim_rounded_with_ties"]
+    ranks = count_rivals(similarity, np.eye(60), block=17)[AUDIO_TO_VIDEO]
+    official = figures(ranks, official_ties=True)
+    assert official["rank_entries"] == expected["n_rank_entries"] == 307
+    assert official["median_rank"] == expected["result"]["MR"]
+    for depth in (1, 5, 10):
+        assert official[f"r{depth}"] == pytest.approx(expected["result"][f"R{depth}"], abs=1e-12)
+    ours = figures(ranks)
+    lots = np.random.default_rng(0).random((400, 60, 60)) * 1e-6
+    order = np.argsort(-(similarity + lots), axis=2)
+    place = (order == np.arange(60)[None, :, None]).argmax(axis=2)  # [400, 60], of the right clip, ties broken by lot
+    for depth in (1, 5, 10):
+        assert ours[f"r{depth}"] == pytest.approx((place < depth).mean(), abs=0.02)
+    assert ours["median_rank"] == 4.75 and "rank_entries" not in ours
+
+
+def test_without_ties_both_ways_of_counting_agree():
+    audio, video = np.random.default_rng(0).normal(size=(2, 70, 5))
+    ranks = rank_clips(audio, video)
+    official = measure(ranks, replicates=50, official_ties=True)
+    for way, ours in measure(ranks, replicates=50).items():
+        assert official[way].pop("rank_entries") == 70
+        assert official[way] == pytest.approx(ours)
+
+
+def test_official_intervals_are_those_of_resampled_entries():
+    random = np.random.default_rng(3)
+    ranks = Ranks(random.integers(0, 30, 40), random.integers(0, 9, 40))
+    weight = draw_weights(40, 200, seed=1)
+    entries = [np.arange(low, low + more + 1) for low, more in zip(*ranks, strict=True)]
+    resampled = [
+        np.concatenate([np.tile(entry, int(times)) for entry, times in zip(entries, column, strict=True)]) for column in weight.T
+    ]
+    found = figures(ranks, weight, official_ties=True)
+    wanted = {"r5": [(one < 5).mean() for one in resampled], "median_rank": [np.median(one) + 1 for one in resampled]}
+    for name, values in wanted.items():
+        assert [found[f"{name}_low"], found[f"{name}_high"]] == pytest.approx(np.quantile(values, [0.025, 0.975]))
+
+
+def test_a_degenerate_model_costs_no_memory_for_its_ties():
+    ranks = Ranks(np.zeros(200_000, np.int64), np.full(200_000, 199_999))
+    found = figures(ranks, official_ties=True)  # 4e10 entries
+    assert found["rank_entries"] == 200_000**2 and found["median_rank"] == 100_000.5
 
 
 @given(seed=st.integers(0, 2**32 - 1), clips=st.integers(2, 12))

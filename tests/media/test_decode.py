@@ -33,6 +33,20 @@ def test_containers_give_the_same_clip(tmp_path: Path, settings: ClipSettings, s
     assert set(clip.facts.notes) <= NOTES
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "avi"])
+def test_every_picture_comes_with_its_time_within_the_window(tmp_path: Path, settings: ClipSettings, suffix: str) -> None:
+    path = film(tmp_path / f"a.{suffix}")
+    clip = read_clip(path, 0, 3, settings)
+    assert clip.times is not None
+    np.testing.assert_allclose(clip.times, np.array(EVERY_THIRD) / 10, atol=0.01)
+    later = read_clip(path, 1, 3, settings)
+    assert later.times is not None
+    np.testing.assert_allclose(later.times, (np.array(numbers(later.frames)) - 10) / 10, atol=0.01)
+    early = read_clip(path, 0, 3, dataclasses.replace(settings, frame_index="official"))
+    assert early.times is not None
+    np.testing.assert_allclose(early.times, np.array(numbers(early.frames)) / 10, atol=0.01)
+
+
 def test_official_index_is_one_frame_early(tmp_path: Path, settings: ClipSettings) -> None:
     official = dataclasses.replace(settings, frame_index="official")
     clip = read_clip(film(tmp_path / "a.mp4"), 0, 3, official)

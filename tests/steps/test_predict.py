@@ -1,6 +1,7 @@
 """The command `predict`: labels for files that the model never saw, and an explanation for those that give none."""
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -82,11 +83,53 @@ def test_a_file_that_cannot_be_used_is_explained_and_stops_no_other(videos: Path
 
 @pytest.mark.parametrize("name", ["broken.mp4", "mute.mp4", "."])
 def test_where_no_file_can_be_used_the_command_fails_with_one_reason(
-    videos: Path, capsys: pytest.CaptureFixture[str], name: str
+    videos: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     assert predict(videos / name) == 2
     captured = capsys.readouterr()
-    assert captured.out == "" and "cannot be used (" in captured.err.splitlines()[-1]
+    (line,) = captured.err.splitlines()
+    assert captured.out == "" and line.startswith(f"cavmae predict: {videos / name}: cannot be used (")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], "it is not said twice"
+
+
+def test_of_several_files_that_cannot_be_used_each_is_named_once(
+    videos: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert predict(videos / "broken.mp4", videos / "mute.mp4") == 2
+    assert capsys.readouterr().err.startswith(f"cavmae predict: {videos / 'broken.mp4'}: cannot be used (not_media: ")
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warning.startswith(f"predict: {videos / 'mute.mp4'}: cannot be used (no_audio: ")
+
+
+def test_frames_have_scores_of_their_own_of_which_the_windows_are_the_mean(
+    videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(videos / "long.mp4", per_frame=True, format="jsonl", top=8, hop_s=1.0) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) >= 3
+    for row in rows:
+        assert [one["frame"] for one in row["frames"]] == [0, 1, 2, 3]
+        times = [one["time_s"] for one in row["frames"]]
+        assert times == sorted(set(times)) and row["start_s"] <= times[0] and times[-1] < row["end_s"]
+        for label, score in row["scores"].items():
+            assert score == pytest.approx(np.mean([one["scores"][label] for one in row["frames"]]), abs=2e-6)
+    assert predict(videos / "long.mp4", format="jsonl", top=8, hop_s=1.0) == 0
+    plain = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert plain == [{key: value for key, value in row.items() if key != "frames"} for row in rows]
+
+
+def test_frames_stand_below_their_window_in_the_table(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(videos / "short.mp4", per_frame=True, top=1) == 0
+    lines = [line.removeprefix(str(videos / "short.mp4")) for line in capsys.readouterr().out.splitlines()]
+    assert [line.split()[:2] for line in lines[1:]] == [[time, "s"] for time in ("0.00", "0.25", "0.50", "0.75")]
+    assert len({len(line.rpartition("  ")[0]) for line in lines}) == 1, "scores stand below each other"
+
+
+def test_scores_of_frames_need_a_model_that_sees_them(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(videos / "short.mp4", model=tiny().classifier("audioonly"), per_frame=True) == 2
+    assert "hears the sound alone and has no scores of frames; set per_frame=false" in capsys.readouterr().err
+    assert predict(videos / "short.mp4", model=tiny().classifier("videoonly"), per_frame=True) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
 
 
 def test_a_missing_file_is_told_before_any_work(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:

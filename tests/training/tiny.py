@@ -44,6 +44,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "evaluate": {"replicates": 20, "examples": 1, "batch_size": 8, "threads": 1, "split": "test"},
     "package": {},
     "predict": {"threads": 1, "top": 3},
+    "retrieve": {"threads": 1, "replicates": 20, "gallery_queries": 3},
+    "embed": {"threads": 1},
     "export": {"threads": 1},
 }
 

@@ -1,0 +1,99 @@
+"""Step `embed`: features of clips, for whatever comes after."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from cavmae.errors import InputError, StepFailed
+from cavmae.evaluation.params import EmbedParams
+from cavmae.steps.step import Artifact, Step
+
+log = logging.getLogger(__name__)
+
+
+def embed(videos: Sequence[Path], dataset: Path, model: Path, out: Path, params: EmbedParams) -> None:
+    """Write what a model makes of the clips of a data set, or of video files: a row a clip, or a window of a file.
+
+    Takes a pretrained model or a classifier. Raises InputError where there is no clip, the model lacks a modality, or none of
+    the files can be used; StepFailed where the features are not finite.
+    """
+    import numpy as np
+    import torch
+
+    from cavmae.dataset.loader import ClipSet
+    from cavmae.evaluation.embedding import MODALITIES, Modality, check_features, feature_shapes
+    from cavmae.evaluation.embedding_files import Layout, npz_file, parquet_file
+    from cavmae.evaluation.embedding_rows import dataset_batches, file_batches
+    from cavmae.evaluation.inference import embed_batch
+    from cavmae.models.folder import check_sample_rate, model_fingerprint, read_model
+    from cavmae.models.lineage import dataset_fingerprint
+    from cavmae.training.runs import prepare_torch
+
+    kind = _format(out, params)
+    missing = [video for video in videos if not video.exists()]
+    if missing:
+        raise InputError(f"{missing[0]}: no such file")
+    prepare_torch(params.device, params.threads, seed=0)
+    config, network = read_model(model)
+    wanted: tuple[Modality, ...] = MODALITIES if params.modality == "all" else (params.modality,)
+    check_features(network, model, wanted, "set modality=audio")
+    pooled = params.features == "pooled"
+    if videos:
+        labels: list[str] = []
+        batches = file_batches(videos, config, params.hop_s, params.frames, params.batch_size)
+    else:
+        data = ClipSet(dataset)
+        check_sample_rate(config, data.settings, model, dataset)
+        labels = [label.mid for label in data.labels]
+        batches = dataset_batches(data, params.split, config, params.frames, params.batch_size)
+    about = {
+        "format": 1,
+        "features": params.features,
+        "frames": params.frames,
+        "kind": config.kind,
+        "model": model_fingerprint(model),
+        "dataset": None if videos else dataset_fingerprint(dataset),
+        "shapes": feature_shapes(network, wanted, pooled),
+    }
+    layout = Layout(feature_shapes(network, wanted, pooled), params.float16, labels, about)
+    device = torch.device(params.device)
+    network.to(device)
+    count = 0
+    with (npz_file if kind == "npz" else parquet_file)(out, layout) as file:
+        for batch in batches:
+            found = embed_batch(network, config, batch.raw.to(device), batch.images.to(device), wanted, pooled)
+            features = {modality: values.cpu().numpy() for modality, values in found.items()}
+            if not all(np.isfinite(values).all() for values in features.values()):
+                raise StepFailed(f"{model}: gives features that are not finite; train it again with a lower lr")
+            file.write(batch.rows, features)
+            count += len(batch.rows)
+    log.info("embed: %d clips, %s %s features -> %s", count, params.features, ", ".join(wanted), out)
+
+
+def _format(out: Path, params: EmbedParams) -> Literal["parquet", "npz"]:
+    """The format that the file's ending and the parameters agree on; raises InputError where they do not."""
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; give --out the name of a file")
+    ending = out.suffix.removeprefix(".")
+    if params.format == "auto" and ending not in ("parquet", "npz"):
+        raise InputError(f"{out}: its ending says no format; end it in .parquet or .npz, or set format")
+    if params.format != "auto" and ending in {"parquet", "npz"} - {params.format}:
+        raise InputError(f"{out}: ends in .{ending}, but format is '{params.format}'; give --out embeddings.{params.format}")
+    return "npz" if "npz" in (params.format, ending) else "parquet"
+
+
+STEP = Step(
+    function=embed,
+    params=EmbedParams,
+    inputs=(
+        Artifact("videos", "VIDEO", "video files; none: the clips of a data set", optional=True, positional=True, many=True),
+        Artifact("dataset", "data/validated", "validated data set, where no video files are given"),
+        Artifact("model", "models/pretrained", "model folder, pretrained or classifier"),
+    ),
+    outputs=(Artifact("out", "data/embeddings.parquet", "file for the features, .parquet or .npz"),),
+    image="train",
+    cpu=4,
+    memory_gb=8,
+    in_pipeline=False,
+)

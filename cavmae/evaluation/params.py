@@ -1,4 +1,4 @@
-"""Parameters of `evaluate`, `predict`, `retrieve` and `embed`."""
+"""Parameters of `evaluate`, `predict`, `retrieve`, `embed` and `inpaint`."""
 
 from typing import Annotated, Literal
 
@@ -68,4 +68,25 @@ class EmbedParams(Section):
     def _tokens_of_one_picture(cls, value: str, info: ValidationInfo) -> str:
         if value == "all" and info.data.get("features") == "tokens":
             raise ValueError("tokens are those of one picture: set frames=middle, or features=pooled")
+        return value
+
+
+class InpaintParams(Section):
+    """What is hidden of which clips, and how the rest is made audible."""
+
+    count: Count
+    split: Literal["train", "val", "test"]
+    mask_ratio_a: Annotated[float, Field(ge=0, le=1)]
+    mask_ratio_v: Annotated[float, Field(ge=0, le=1)]
+    mask_mode: Literal["unstructured", "time", "freq", "tf"]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    griffin_lim_iterations: Count
+    device: Literal["cpu", "cuda"]
+    threads: Count
+
+    @field_validator("mask_ratio_v")
+    @classmethod
+    def _something_is_hidden(cls, value: float, info: ValidationInfo) -> float:
+        if value == 0 and info.data.get("mask_ratio_a") == 0:
+            raise ValueError("it must be above 0 where mask_ratio_a is 0: nothing would be hidden")
         return value

@@ -21,6 +21,7 @@ NAMES = (
     "predict",
     "retrieve",
     "embed",
+    "inpaint",
     "export",
 )
 

@@ -46,6 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "predict": {"threads": 1, "top": 3},
     "retrieve": {"threads": 1, "replicates": 20, "gallery_queries": 3},
     "embed": {"threads": 1},
+    "inpaint": {"threads": 1, "count": 2, "griffin_lim_iterations": 4},
     "export": {"threads": 1},
 }
 

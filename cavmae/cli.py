@@ -16,10 +16,13 @@ import yaml
 from cavmae import __version__, steps
 from cavmae.errors import InputError, Interrupted, StepFailed
 from cavmae.params import default_params_path, knobs, load_section
+from cavmae.recipes import read_recipe
 from cavmae.runlog import recorded
 from cavmae.steps import Step
 
 _NONE = "none"
+_RESULTS = "Show the figures that `evaluate` wrote as a table, and hold them against a recipe's."
+_RECIPES = "List the recipes for published results, or show one with its commands."
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,8 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
-        if name == "results":
-            return _results(given[given.index(name) + 1 :])
+        if name in _PAGES:
+            print(_PAGES[name](given[given.index(name) + 1 :]))
+            return 0
         options = _parser(name, _params_path(given)).parse_args(given)
         if options.verbose:
             logging.getLogger("cavmae").setLevel(logging.DEBUG)
@@ -67,7 +71,14 @@ def _run(step: Step, options: argparse.Namespace) -> int:
         for key in _flags(step, options.params)
         if getattr(options, _knob(key)) is not None
     ]
-    params = load_section(step.params, step.name, options.params, [*overrides, *options.set])
+    overlay = None
+    if options.recipe is not None:
+        recipe = read_recipe(options.recipe)
+        recipe.check(options.params)  # all of it, lest a later step stumbles after days of work
+        overlay = recipe.overlay(step.name)
+        if overlay is None:
+            logging.getLogger(__name__).info("%s: recipe %s sets nothing for this step", step.name, recipe.name)
+    params = load_section(step.params, step.name, options.params, [*overrides, *options.set], overlay)
     paths: dict[str, Any] = {}
     for artifact in (*step.inputs, *step.outputs):
         value = getattr(options, artifact.name)
@@ -101,7 +112,8 @@ def _parser(name: str, params: Path) -> argparse.ArgumentParser:
         )
         if step.name == name:
             _add_options(command, step, params)
-    commands.add_parser("results", help="Show the figures that `evaluate` wrote as a table.")
+    commands.add_parser("results", help=_RESULTS)
+    commands.add_parser("recipes", help=_RECIPES)
     return parser
 
 
@@ -115,6 +127,7 @@ def _add_options(command: argparse.ArgumentParser, step: Step, params: Path) -> 
         note = f"default {artifact.path}" + (f", where it is there; `{_NONE}` leaves it out" if artifact.optional else "")
         files.add_argument(_flag(artifact.name), dest=artifact.name, metavar="PATH", help=f"{artifact.help} ({note})")
     command.add_argument("--params", type=Path, default=params, metavar="FILE", help=f"parameter file (default {params})")
+    command.add_argument("--recipe", metavar="RECIPE", help="recipe whose values stand over those of the file: a name or a path")
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set a parameter, also one inside a group: model.depth=3"
     )
@@ -140,15 +153,32 @@ def _params_path(given: Sequence[str]) -> Path:
     return default_params_path()
 
 
-def _results(arguments: Sequence[str]) -> int:
-    from cavmae.results import results_table
+def _results(arguments: Sequence[str]) -> str:
+    from cavmae.results import results_page
 
-    parser = _Parser(prog="cavmae results", description="Show the figures that `evaluate` wrote as a table.")
-    parser.add_argument("--metrics", type=Path, default=Path("metrics/evaluation.json"), help="file that `evaluate` wrote")
-    parser.add_argument("--report", type=Path, default=Path("reports/report.html"), help="report whose path is shown")
+    parser = _Parser(prog="cavmae results", description=_RESULTS)
+    parser.add_argument(
+        "--metrics", type=Path, metavar="FILE", help="file that `evaluate` wrote (default metrics/evaluation.json)"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="report whose path is shown (default reports/report.html)")
+    parser.add_argument("--recipe", help="compare with the numbers that a recipe must give, in the files that it names")
     options = parser.parse_args(arguments)
-    print(results_table(options.metrics, options.report))
-    return 0
+    return results_page(options.metrics, options.report, read_recipe(options.recipe) if options.recipe is not None else None)
+
+
+def _recipes(arguments: Sequence[str]) -> str:
+    from cavmae.recipe_pages import recipe_page, recipe_table
+
+    parser = _Parser(prog="cavmae recipes", description=_RECIPES)
+    parser.add_argument("name", nargs="?", metavar="RECIPE", help="show one: a name or a path")
+    parser.add_argument(
+        "--params", type=Path, default=default_params_path(), metavar="FILE", help="parameter file to check against"
+    )
+    options = parser.parse_args(arguments)
+    return recipe_table() if options.name is None else recipe_page(read_recipe(options.name), options.params)
+
+
+_PAGES = {"results": _results, "recipes": _recipes}
 
 
 def _flag(name: str) -> str:

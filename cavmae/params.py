@@ -1,7 +1,8 @@
 """params.yaml: every knob of every step with its default, its unit in the comment beside it, and nowhere else."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -15,6 +16,14 @@ class Section(BaseModel):
     """Base of the frozen, typed parameter models: one for each section of params.yaml. Fields have no defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Values for some keys of one section, nested as in params.yaml, which they take the place of; and the file they are from."""
+
+    path: Path
+    values: Mapping[str, Any]
 
 
 _UNREADABLE = object()  # what is no YAML
@@ -32,8 +41,10 @@ def default_params_path() -> Path:
     return packaged if packaged.is_file() else package.parent / "params.yaml"
 
 
-def load_section(model: type[SectionType], name: str, path: Path, overrides: Sequence[str] = ()) -> SectionType:
-    """Return section `name` of the file `path`, with `key=value` overrides applied, checked against `model`.
+def load_section(
+    model: type[SectionType], name: str, path: Path, overrides: Sequence[str] = (), overlay: Overlay | None = None
+) -> SectionType:
+    """Return section `name` of the file `path`, with `overlay` and then `key=value` overrides applied, checked against `model`.
 
     Keys of overrides are relative to the section (`lr=1e-3`, `model.embed_dim=96`); the section's own name may stand in
     front. Values are YAML; where `model` wants text, it gets text: a folder may be called 2024 or `no`.
@@ -41,11 +52,21 @@ def load_section(model: type[SectionType], name: str, path: Path, overrides: Seq
     allowed.
     """
     section = _read_section(name, path)
-    given = {_apply_override(section, name, override, model) for override in overrides}
+    origin: dict[str, str] = {}  # of the keys that do not come from the file itself; an override stands in no file
+    if overlay is not None:
+        keys = _apply_overlay(section, overlay.values, f"section '{name}' of {path}", overlay.path)
+        origin |= dict.fromkeys(keys, f"{overlay.path}: ")
+    origin |= {_apply_override(section, name, override, model): "" for override in overrides}
     try:
         return model.model_validate(section)
     except ValidationError as error:
-        raise InputError("; ".join(_explain(name, path, detail, given) for detail in error.errors())) from None
+        file = f"{path}" if overlay is None else f"{path} with {overlay.path}"
+        raise InputError("; ".join(_explain(name, path, file, detail, origin) for detail in error.errors())) from None
+
+
+def section_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the sections of a parameter file, in its order."""
+    return tuple(str(name) for name in read_yaml(path))
 
 
 def knobs(name: str, path: Path) -> dict[str, tuple[Any, str]]:
@@ -74,21 +95,46 @@ def knobs(name: str, path: Path) -> dict[str, tuple[Any, str]]:
     return flat
 
 
-def _read_section(name: str, path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """Return the mapping in a YAML file, empty where it holds another thing; raises InputError where it cannot be read."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; name the parameter file with --params") from None
+        raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
-    if not isinstance(document, dict) or not isinstance(document.get(name), dict):
+    return document if isinstance(document, dict) else {}
+
+
+def _read_section(name: str, path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; name the parameter file with --params")
+    section = read_yaml(path).get(name)
+    if not isinstance(section, dict):
         raise InputError(f"{path}: section '{name}' is missing")
-    section: dict[str, Any] = document[name]
     return section
+
+
+def _apply_overlay(section: dict[str, Any], values: Mapping[str, Any], whole: str, path: Path, group: str = "") -> list[str]:
+    """Set what an overlay from the file `path` says in `whole`, a section; return its keys, dotted within groups."""
+    keys = []
+    for key, value in values.items():
+        dotted = f"{group}{key}"
+        if key not in section:
+            raise InputError(f"{path}: {whole} has no key {dotted!r}; known keys: {', '.join(sorted(section))}")
+        if isinstance(section[key], dict) != isinstance(value, Mapping):
+            what = "a group of keys, not a value" if isinstance(section[key], dict) else "a value, not a group of keys"
+            raise InputError(f"{path}: key {dotted!r} of {whole} holds {what}")
+        if isinstance(value, Mapping):
+            keys += _apply_overlay(section[key], value, whole, path, f"{dotted}.")
+        else:
+            section[key] = value
+            keys.append(dotted)
+    return keys
 
 
 def _apply_override(section: dict[str, Any], name: str, override: str, model: type[Section]) -> str:
@@ -134,7 +180,7 @@ def _kind(model: type[Section], parts: Sequence[str]) -> Any:
     return kind
 
 
-def _explain(name: str, path: Path, detail: Any, given: set[str]) -> str:
+def _explain(name: str, path: Path, file: str, detail: Any, origin: Mapping[str, str]) -> str:
     inside = ".".join(str(part) for part in detail["loc"])
     key = f"{name}.{inside}" if inside else name
     message = detail["msg"].removeprefix("Value error, ")
@@ -144,6 +190,5 @@ def _explain(name: str, path: Path, detail: Any, given: set[str]) -> str:
         return f"{path}: parameter '{key}' is missing"
     sentence = f"{message[0].lower()}{message[1:]}"
     if isinstance(detail["input"], dict):  # a check of several keys together
-        return f"{path}: parameters '{key}': {sentence}"
-    where = "" if inside in given else f"{path}: "  # an override stands in no file
-    return f"{where}parameter '{key}' is {detail['input']!r}; {sentence}"
+        return f"{file}: parameters '{key}': {sentence}"
+    return f"{origin.get(inside, f'{path}: ')}parameter '{key}' is {detail['input']!r}; {sentence}"

@@ -18,7 +18,9 @@ ORDER = [
     {"evaluation"},
     {"training"},
     {"steps"},
-    {"results"},
+    {"recipe"},
+    {"recipes"},
+    {"results", "recipe_pages"},
     {"cli"},
     {"__main__"},
 ]

@@ -22,6 +22,7 @@ NAMES = (
     "retrieve",
     "embed",
     "inpaint",
+    "statistics",
     "export",
 )
 

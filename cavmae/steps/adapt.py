@@ -1,7 +1,6 @@
 """Step `adapt`: a vision-MAE checkpoint, or seeded random weights, become the first CAV-MAE model."""
 
 import logging
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from cavmae.models.folder import Architecture, ModelConfig
 
 log = logging.getLogger(__name__)
-# audio beyond the last whole patch is dropped where it fills less than this share of another one
-_MOST_OF_A_PATCH = 0.75
 
 
 def adapt(dataset: Path, model: Path, params: AdaptParams) -> None:
@@ -87,9 +84,10 @@ def _config(data: "ClipSet", params: AdaptParams) -> "ModelConfig":
     if mean is None or std is None:
         fbank = FbankSettings(clip.sample_rate, architecture.num_mel_bins, architecture.audio_length)
         measured = log_mel_statistics(data.split("train"), fbank)
-        if not measured[1] > 0:
+        mean = round(measured.mean, 6) if mean is None else mean
+        std = round(measured.std, 6) if std is None else std
+        if not std > 0:
             raise InputError(f"{data.folder}: the train split's spectrograms are constant; give adapt.mean and adapt.std")
-        mean, std = (given if given is not None else round(value, 6) for given, value in zip((mean, std), measured, strict=True))
     return ModelConfig(
         kind="pretrained",
         architecture=architecture,
@@ -101,15 +99,14 @@ def _config(data: "ClipSet", params: AdaptParams) -> "ModelConfig":
 
 def _architecture(data: "ClipSet", params: AdaptParams) -> "Architecture":
     """Fill in what the data decides: the picture's size, and the frames that the longest clip gives."""
-    from cavmae.features.fbank import SHIFT_S
+    from cavmae.features.statistics import whole_patches
     from cavmae.models.folder import Architecture
 
     sizes = params.model.model_dump()
     if sizes["img_size"] is None:
         sizes["img_size"] = data.settings["image_size"]
     if sizes["audio_length"] is None:
-        patch = sizes["audio_patch_size"]
-        sizes["audio_length"] = max(patch, math.ceil(data.longest_s / SHIFT_S / patch - _MOST_OF_A_PATCH) * patch)
+        sizes["audio_length"] = whole_patches(data.longest_s, sizes["audio_patch_size"])
     return Architecture.model_validate(sizes)
 
 

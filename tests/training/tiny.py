@@ -47,6 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "retrieve": {"threads": 1, "replicates": 20, "gallery_queries": 3},
     "embed": {"threads": 1},
     "inpaint": {"threads": 1, "count": 2, "griffin_lim_iterations": 4},
+    "statistics": {"threads": 1, "num_mel_bins": 32},
     "export": {"threads": 1},
 }
 

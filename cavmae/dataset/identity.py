@@ -1,7 +1,10 @@
-"""Names that are safe as keys of a tar shard, and stay the same when data is added."""
+"""What a clip is known by: a name that is safe as a key of a tar shard and stays when data is added, and its content."""
 
 import hashlib
 import re
+from pathlib import Path
+
+from cavmae.storage import sha256_json
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST = 60
@@ -23,3 +26,17 @@ def video_id(name: str, where: str, taken: set[str]) -> str:
         attempt += 1
     taken.add(candidate)
     return candidate
+
+
+def with_pictures(digest: str, frames: Path, name: str) -> str:
+    """Return the digest of a clip that came extracted: of its sound's `digest` and the sizes of its pictures.
+
+    Equal sound is no copy: silent clips have it. Sizes tell the pictures of two clips apart without reading them.
+    """
+    sizes: list[int] = []
+    while (folder := frames / f"frame_{len(sizes)}").is_dir():
+        try:
+            sizes.append((folder / f"{name}.jpg").stat().st_size)
+        except (OSError, ValueError):
+            sizes.append(-1)  # `extract` says which one is missing
+    return sha256_json([digest, sizes])

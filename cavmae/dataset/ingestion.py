@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cavmae.dataset.identity import video_id
+from cavmae.dataset.identity import video_id, with_pictures
 from cavmae.dataset.placement import Placement, place, plan_shards
 from cavmae.dataset.schema import Row
 from cavmae.dataset.sources.candidate import Candidate, is_link, is_there, portable, printable
@@ -92,6 +92,8 @@ def build_manifest(
         if isinstance(digest, OSError):
             quarantine.append(quarantine_row(candidate, "unreadable_file", f"The file cannot be read ({digest.strerror})."))
             continue
+        if candidate.frames is not None:
+            digest = with_pictures(digest, candidate.frames, candidate.name)
         content = (digest, candidate.start_s, candidate.end_s)
         if content in first_with:
             quarantine.append(quarantine_row(candidate, "duplicate", _duplicate(candidate, first_with[content])))

@@ -24,7 +24,7 @@ CLIPS = pa.schema(
         ("group", pa.string()),  # clips of one group never stand in two splits
         ("split", pa.string()),  # train, val or test
         ("shard", pa.string()),
-        ("sha256", pa.string()),  # of the source file
+        ("sha256", pa.string()),  # of the source file; of sound and sizes of pictures where it came extracted
         ("bytes", pa.int64()),
         ("source", pa.string()),  # what --source was
         ("weight", pa.float64()),  # of balanced sampling, where the source came with weights, else null

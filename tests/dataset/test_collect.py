@@ -185,3 +185,27 @@ def test_a_source_without_any_media_says_what_it_holds(here: Path) -> None:
 def test_the_sample_set_takes_no_source_beside_it(key: str) -> None:
     with pytest.raises(InputError, match="the sample set has splits of its own"):
         ingest_params(f"{key}=b")
+
+
+def test_extracted_clips_of_equal_sound_are_copies_only_where_their_pictures_are(here: Path) -> None:
+    rows = []
+    for name, picture in (("a", "one"), ("b", "another one"), ("copy", "one")):
+        blob(Path("audio") / f"{name}.wav", "silence")
+        for index in range(3):
+            blob(Path("frames") / f"frame_{index}" / f"{name}.jpg", picture if index == 1 else "black")
+        rows.append({"video_id": name, "wav": f"audio/{name}.wav", "video_path": "frames", "labels": "x"})
+    Path("list.json").write_text(json.dumps({"data": rows}))
+    clips, quarantine = ingested(Path("list.json"), Path("out"))
+    assert [row["name"] for row in clips] == ["a", "b"] and reasons(quarantine) == {"copy.wav": "duplicate"}
+    assert len({row["sha256"] for row in clips}) == 2
+
+
+def test_a_changed_picture_makes_another_clip_of_an_extracted_one(here: Path) -> None:
+    blob(Path("a.wav"), "sound")
+    blob(Path("frames/frame_0/a.jpg"), "picture")
+    Path("list.json").write_text(json.dumps({"data": [{"video_id": "a", "wav": "a.wav", "video_path": "frames", "labels": "x"}]}))
+    before = ingested(Path("list.json"), Path("out"))[0][0]
+    assert ingested(Path("list.json"), Path("out"))[0][0] == before
+    blob(Path("frames/frame_0/a.jpg"), "a larger picture")
+    after = ingested(Path("list.json"), Path("out"))[0][0]
+    assert after["sha256"] != before["sha256"] and after["video_id"] == before["video_id"]

@@ -15,7 +15,7 @@ from cavmae.evaluation.params import EvaluateParams
 from cavmae.evaluation.retrieval import retrieve
 from cavmae.evaluation.summary import summarise
 from cavmae.models.cavmaeft import CAVMAEFT, Mode
-from cavmae.models.folder import ModelConfig, check_sample_rate, read_model
+from cavmae.models.folder import ModelConfig, check_modalities, check_sample_rate, read_model
 
 # The name under which a mode's figures stand. `missingaudioonly` is the original's word for "only audio is at hand".
 _NAMES: dict[Mode, str] = {
@@ -52,6 +52,7 @@ def evaluate_models(data: ClipSet, classifiers: list[Path], pretrained: Path | N
     _compare(evaluation, params)
     if pretrained is not None:
         config, model = read_model(pretrained)
+        check_modalities(config, pretrained, "retrieval")
         check_sample_rate(config, data.settings, pretrained, data.folder)
         clips = data.split(params.split)
         audio, video = embed_clips(model, config, clips, params.batch_size, device)

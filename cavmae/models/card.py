@@ -12,11 +12,12 @@ def model_card(name: str, config: ModelConfig, metrics: dict[str, Any], lineage:
     architecture, clip = config.architecture, config.clip
     labels = [label.display_name for label in config.labels or ()]
     how_many = "one" if config.single_label else "any number"
+    pictures = f"{clip.frames} pictures of {architecture.img_size} pixels and " if config.modalities == "av" else ""
     lines = [
         f"# {_escape(name)}",
         "",
         f"CAV-MAE (Gong et al., ICLR 2023), fine-tuned in mode `{config.mode}`. One clip is {clip.window_s:g} s of video: "
-        f"{clip.frames} pictures of {architecture.img_size} pixels and {clip.sample_rate // 1000} kHz mono sound as "
+        f"{pictures}{clip.sample_rate // 1000} kHz mono sound as "
         f"{architecture.audio_length} x {architecture.num_mel_bins} log-mel values.",
         "",
         "    cavmae predict VIDEO --model THIS_FOLDER",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cavmae.models.blocks import Modality
-from cavmae.models.encoder import AudioVisualEncoder
+from cavmae.models.encoder import AudioVisualEncoder, Modalities
 
 Mode = Literal["multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly"]
 MODES: tuple[Mode, ...] = ("multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly")
@@ -16,7 +16,8 @@ class CAVMAEFT(AudioVisualEncoder):
     """The fine-tuning model; the defaults are the published base model.
 
     Modes: `multimodal` sees both; `audioonly` and `videoonly` are trained and used on one modality; `missingaudioonly`
-    and `missingvideoonly` use a model trained on both where only audio, or only video, is at hand.
+    and `missingvideoonly` use a model trained on both where only audio, or only video, is at hand. With `modalities="a"`
+    the model has no visual parts (the original's CAVMAEFTAudio), and modes that need pictures raise ValueError.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class CAVMAEFT(AudioVisualEncoder):
         depth: int = 12,
         num_mel_bins: int = 128,
         audio_patch_size: int | None = None,
+        modalities: Modalities = "av",
     ) -> None:
         super().__init__(
             img_size=img_size,
@@ -49,6 +51,7 @@ class CAVMAEFT(AudioVisualEncoder):
             depth=depth,
             num_mel_bins=num_mel_bins,
             audio_patch_size=audio_patch_size,
+            modalities=modalities,
         )
         self.label_dim = label_dim
         self.mlp_head = nn.Sequential(nn.LayerNorm(embed_dim), nn.Linear(embed_dim, label_dim))
@@ -57,7 +60,7 @@ class CAVMAEFT(AudioVisualEncoder):
     def forward(self, a: Tensor | None, v: Tensor | None, mode: Mode) -> Tensor:
         """Logits [B, label_dim] of log-mel [B, T, M] and pictures [B, C, H, W]; a modality not in use may be None.
 
-        Raises ValueError for an unknown mode or a missing input.
+        Raises ValueError for an unknown mode, a missing input, and pictures where the model has no visual parts.
         """
         logits: Tensor = self.mlp_head(self.pooled(a, v, mode))
         return logits
@@ -87,6 +90,8 @@ class CAVMAEFT(AudioVisualEncoder):
         raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
 
     def _stream(self, modality: Modality, x: Tensor | None, mode: Mode) -> Tensor:
+        if modality not in self.modalities:
+            raise ValueError("the model has no visual parts; use it on sound alone, in mode 'audioonly'")
         if x is None:
             raise ValueError(f"mode {mode!r} needs {'audio' if modality == 'a' else 'pictures'}")
         return self.stream_a(self.embed_a(x)) if modality == "a" else self.stream_v(self.embed_v(x))
@@ -98,7 +103,10 @@ class CAVMAEFT(AudioVisualEncoder):
     def forward_feat(
         self, a: Tensor | None, v: Tensor | None, mode: Literal["av", "a", "v"] = "av"
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Token features [B, L, D] of the single-modality passes: both, or one, as `mode` says."""
+        """Token features [B, L, D] of the single-modality passes: both, or one, as `mode` says.
+
+        Raises ValueError for an unknown mode, a missing input, and pictures where the model has no visual parts.
+        """
         if mode not in ("av", "a", "v"):
             raise ValueError(f"unknown feature mode {mode!r}; known: av, a, v")
         tokens_a = self.shared(self._stream("a", a, "multimodal"), "a") if "a" in mode else None

@@ -1,6 +1,6 @@
 """What pretraining and fine-tuning share: two stems, two modality-specific streams, one shared stream."""
 
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,16 @@ from torch import Tensor, nn
 from cavmae.models.blocks import Block, Modality, PatchEmbed
 from cavmae.models.pos_embed import sincos_2d
 
+Modalities = Literal["av", "a"]
+VISUAL_PARTS = ("patch_embed_v", "modality_v", "pos_embed_v", "blocks_v", "norm_v")
+
 
 class AudioVisualEncoder(nn.Module):
     """Stems, position tables, modality tokens and blocks of CAV-MAE, under their official parameter names.
 
     Audio enters as log-mel [B, audio_length, num_mel_bins] and becomes a grid of num_mel_bins/p rows (frequency) by
-    audio_length/p columns (time), read row by row; pictures enter as [B, in_chans, img_size, img_size].
+    audio_length/p columns (time), read row by row; pictures enter as [B, in_chans, img_size, img_size]. With modalities "a"
+    the visual parts are not there, as in the original's audio-only classifier.
     """
 
     def __init__(
@@ -31,8 +35,10 @@ class AudioVisualEncoder(nn.Module):
         depth: int,
         num_mel_bins: int,
         audio_patch_size: int | None,
+        modalities: Modalities = "av",
     ) -> None:
         super().__init__()
+        self.modalities: Modalities = modalities
         self.patch_size = patch_size
         self.audio_patch_size = audio_patch_size or patch_size
         self.in_chans = in_chans
@@ -69,11 +75,15 @@ class AudioVisualEncoder(nn.Module):
         self.blocks_v = blocks(modality_specific_depth)
         self.blocks_u = blocks(shared_depth)
         self.norm_a, self.norm_v, self.norm = nn.LayerNorm(embed_dim), nn.LayerNorm(embed_dim), nn.LayerNorm(embed_dim)
+        if modalities == "a":
+            for name in VISUAL_PARTS:
+                delattr(self, name)
 
     def initialize_weights(self) -> None:
         """Draw first weights: Xavier uniform for linear layers and patch projections, normal(0.02) for tokens."""
-        for stem in (self.patch_embed_a, self.patch_embed_v):
-            nn.init.xavier_uniform_(stem.proj.weight.data.flatten(1))
+        for stem in self.children():
+            if isinstance(stem, PatchEmbed):
+                nn.init.xavier_uniform_(stem.proj.weight.data.flatten(1))
         for name, parameter in self.named_parameters():
             if "modality_" in name or name == "mask_token":
                 nn.init.normal_(parameter, std=0.02)
@@ -108,12 +118,12 @@ class AudioVisualEncoder(nn.Module):
 
     def final_norm(self, tokens: Tensor, modality: Modality | None) -> Tensor:
         """The norm that closes a pass: [B, L, D] -> [B, L, D]."""
-        norm = {None: self.norm, "a": self.norm_a, "v": self.norm_v}[modality]
+        norm = self.norm if modality is None else self.norm_a if modality == "a" else self.norm_v
         out: Tensor = norm(tokens)
         return out
 
-    def load_strict(self, state: dict[str, Any]) -> None:
-        """Load a state dict; raises ValueError naming what is missing, unexpected or of another shape."""
+    def check_strict(self, state: dict[str, Tensor]) -> None:
+        """Raise ValueError naming what of a state dict is missing, unexpected or of another shape."""
         own = self.state_dict()
         problems = [f"missing {key}" for key in own if key not in state]
         problems += [f"unexpected {key}" for key in state if key not in own]
@@ -125,6 +135,10 @@ class AudioVisualEncoder(nn.Module):
         if problems:
             more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
             raise ValueError("; ".join(problems[:5]) + more)
+
+    def load_strict(self, state: dict[str, Tensor]) -> None:
+        """Load a state dict; raises ValueError naming what is missing, unexpected or of another shape."""
+        self.check_strict(state)
         self.load_state_dict(state)
 
 

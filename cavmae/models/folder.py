@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -13,7 +13,7 @@ from cavmae.errors import InputError, StepFailed
 from cavmae.features.fbank import FbankSettings
 from cavmae.models.cavmae import CAVMAE
 from cavmae.models.cavmaeft import CAVMAEFT, Mode
-from cavmae.models.encoder import AudioVisualEncoder
+from cavmae.models.encoder import AudioVisualEncoder, Modalities
 from cavmae.storage import read_json, replace_folder, sha256_file, write_atomic, write_json
 
 CONFIG, WEIGHTS, LINEAGE = "config.json", "model.safetensors", "lineage.json"
@@ -25,7 +25,7 @@ class _Frozen(BaseModel):
 
 
 class Architecture(_Frozen):
-    """Constructor arguments that pretraining and fine-tuning share."""
+    """Constructor arguments that pretraining and fine-tuning share; a classifier need not know of a decoder."""
 
     img_size: Size
     audio_length: Size
@@ -37,9 +37,9 @@ class Architecture(_Frozen):
     modality_specific_depth: Annotated[int, Field(ge=0)]
     num_heads: Size
     mlp_ratio: Annotated[float, Field(gt=0)]
-    decoder_embed_dim: Size
-    decoder_depth: Annotated[int, Field(ge=0)]
-    decoder_num_heads: Size
+    decoder_embed_dim: Size | None = None
+    decoder_depth: Annotated[int, Field(ge=0)] | None = None
+    decoder_num_heads: Size | None = None
 
 
 class ClipShape(_Frozen):
@@ -67,10 +67,11 @@ class LabelName(_Frozen):
 
 
 class ModelConfig(_Frozen):
-    """All that is needed to use the weights."""
+    """All that is needed to use the weights; `modalities` is "a" for a classifier without visual parts."""
 
     format: Literal[1] = 1
     kind: Literal["pretrained", "classifier"]
+    modalities: Modalities = "av"
     architecture: Architecture
     clip: ClipShape
     normalisation: Normalisation
@@ -78,6 +79,15 @@ class ModelConfig(_Frozen):
     mode: Mode | None = None
     single_label: bool | None = None
     labels: list[LabelName] | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        decoder = [key for key, value in self.architecture if key.startswith("decoder_") and value is None]
+        if self.kind == "pretrained" and decoder:
+            raise ValueError(f"a pretrained model needs architecture.{decoder[0]}")
+        if self.modalities == "a" and (self.kind, self.mode) != ("classifier", "audioonly"):
+            raise ValueError("a model without visual parts must be a classifier of mode audioonly")
+        return self
 
     @property
     def fbank(self) -> FbankSettings:
@@ -91,7 +101,7 @@ class ModelConfig(_Frozen):
         try:
             if self.kind == "pretrained":
                 return CAVMAE(**sizes, **decoder, norm_pix_loss=bool(self.norm_pix_loss))
-            return CAVMAEFT(len(self.labels or ()), **sizes)
+            return CAVMAEFT(len(self.labels or ()), **sizes, modalities=self.modalities)
         except ValueError as error:
             raise InputError(f"the model cannot be built: {error}") from None
 
@@ -128,7 +138,14 @@ def read_config(folder: Path) -> ModelConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{folder / CONFIG}: key '{where}': {first['msg']}") from None
+        key = f"key '{where}': " if where else ""
+        raise InputError(f"{folder / CONFIG}: {key}{first['msg']}") from None
+
+
+def check_modalities(config: ModelConfig, folder: Path, task: str) -> None:
+    """Raise InputError where a task needs pictures and the model in `folder` has no visual parts."""
+    if config.modalities == "a":
+        raise InputError(f"{folder}: is a model of sound alone, without visual parts; {task} needs one of both modalities")
 
 
 def check_sample_rate(config: ModelConfig, settings: Mapping[str, object], folder: Path, dataset: Path) -> None:

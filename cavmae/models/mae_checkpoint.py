@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from cavmae.errors import InputError
-from cavmae.models.folder import read_weights
-from cavmae.models.safe_load import load_safely
+from cavmae.models.state_file import read_state
 
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
 # Hugging Face name of a layer's part -> facebookresearch's
@@ -45,28 +44,10 @@ def read_mae_checkpoint(path: Path) -> dict[str, Tensor]:
             raise InputError(f"{path}: holds neither {' nor '.join(_FOLDER_FILES)}")
     else:
         file = path
-    state = read_weights(file) if file.suffix == ".safetensors" else read_torch_state(file)
+    state = read_state(file)
     if any(key.startswith(("vit.", "embeddings.")) for key in state):
         return _from_hugging_face(state, file)
     return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def read_torch_state(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a `.pth` file, also where it stands under `model` or `state_dict`; no code in it is run."""
-    try:
-        content = load_safely(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not a checkpoint that can be read safely ({error})") from None
-    for key in ("model", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{path}: holds no state dict (names and tensors)")
-    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
-        raise InputError(f"{path}: holds no state dict (names and tensors)")
-    return content
 
 
 def _from_hugging_face(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

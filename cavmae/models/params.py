@@ -1,6 +1,6 @@
 """Parameters of the step that makes the first model."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -36,3 +36,21 @@ class AdaptParams(Section):
     std: Annotated[float, Field(gt=0)] | None
     threads: Size
     model: ArchitectureParams
+
+
+class ImportParams(Section):
+    """What an official checkpoint does not say by the shapes of its weights; null: what its kind suggests."""
+
+    labels_csv: str | None
+    mode: Literal["multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly"] | None
+    single_label: bool | None
+    num_heads: Size
+    decoder_num_heads: Size
+    num_mel_bins: Size
+    mean: float
+    std: Annotated[float, Field(gt=0)]
+    norm_pix_loss: bool
+    window_s: Annotated[float, Field(gt=0, le=600)]
+    frames: Annotated[int, Field(ge=1, le=100)]
+    frame_index: Literal["exact", "official"]
+    sample_rate: Annotated[int, Field(ge=8000, le=96000)]

@@ -23,6 +23,7 @@ NAMES = (
     "embed",
     "inpaint",
     "statistics",
+    "import",
     "export",
 )
 

@@ -23,7 +23,7 @@ def finetune(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     """
     from cavmae.dataset.loader import ClipSet
     from cavmae.models.cavmaeft import CAVMAEFT
-    from cavmae.models.folder import check_sample_rate, read_config, read_model
+    from cavmae.models.folder import check_modalities, check_sample_rate, read_config, read_model
     from cavmae.models.head import start_from
     from cavmae.models.lineage import lineage_of
     from cavmae.training.finetuning import Finetuning, labelled
@@ -32,6 +32,8 @@ def finetune(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     prepare_torch(params.device, params.threads, params.seed)
     data = ClipSet(dataset)
     labelled(data, "train")  # refuses data without labels before a head without outputs is made
+    if params.mode != "audioonly":
+        check_modalities(read_config(start), start, f"fine-tuning in mode {params.mode}")
     config = _classifier_config(read_config(start), data, params)
     check_sample_rate(config, data.settings, start, dataset)
     network = config.build()

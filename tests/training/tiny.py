@@ -48,6 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "embed": {"threads": 1},
     "inpaint": {"threads": 1, "count": 2, "griffin_lim_iterations": 4},
     "statistics": {"threads": 1, "num_mel_bins": 32},
+    "import": {},
     "export": {"threads": 1},
 }
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import math
 import random
 import sys
 import time
@@ -60,9 +61,10 @@ def pair(kind: str, official: Any, sizes: dict[str, Any], seed: int) -> tuple[nn
 
 
 def largest(theirs: Any, ours: Any) -> float:
-    """Largest absolute difference over nested tensors."""
+    """Largest absolute difference over nested tensors; infinite where one of them is not a number."""
     if isinstance(theirs, Tensor):
-        return float((theirs - ours).abs().max())
+        difference = float((theirs - ours).abs().max())
+        return difference if math.isfinite(difference) else math.inf
     return max(largest(one, other) for one, other in zip(theirs, ours, strict=True))
 
 

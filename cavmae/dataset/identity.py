@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from cavmae.storage import sha256_json
@@ -28,13 +29,21 @@ def video_id(name: str, where: str, taken: set[str]) -> str:
     return candidate
 
 
-def with_pictures(digest: str, frames: Path, name: str) -> str:
+def frame_folders(frames: Path) -> list[Path]:
+    """Return the folders frame_0, frame_1, ... that there are."""
+    folders: list[Path] = []
+    while (folder := frames / f"frame_{len(folders)}").is_dir():
+        folders.append(folder)
+    return folders
+
+
+def with_pictures(digest: str, folders: Sequence[Path], name: str) -> str:
     """Return the digest of a clip that came extracted: of its sound's `digest` and the sizes of its pictures.
 
     Equal sound is no copy: silent clips have it. Sizes tell the pictures of two clips apart without reading them.
     """
     sizes: list[int] = []
-    while (folder := frames / f"frame_{len(sizes)}").is_dir():
+    for folder in folders:
         try:
             sizes.append((folder / f"{name}.jpg").stat().st_size)
         except (OSError, ValueError):

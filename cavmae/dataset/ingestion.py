@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cavmae.dataset.identity import video_id, with_pictures
+from cavmae.dataset.identity import frame_folders, video_id, with_pictures
 from cavmae.dataset.placement import Placement, place, plan_shards
 from cavmae.dataset.schema import Row
 from cavmae.dataset.sources.candidate import Candidate, is_link, is_there, portable, printable
@@ -83,6 +83,7 @@ def build_manifest(
     quarantine: list[Row] = []
     first_with: dict[tuple[str, float | None, float | None], Candidate] = {}
     group_of: dict[str, str] = {}  # copies of a file, cut elsewhere, are of its group
+    folders: dict[Path, list[Path]] = {}  # the clips of a list share theirs
 
     def is_new(candidate: Candidate) -> bool:
         return _key(candidate) not in known
@@ -93,7 +94,9 @@ def build_manifest(
             quarantine.append(quarantine_row(candidate, "unreadable_file", f"The file cannot be read ({digest.strerror})."))
             continue
         if candidate.frames is not None:
-            digest = with_pictures(digest, candidate.frames, candidate.name)
+            if candidate.frames not in folders:
+                folders[candidate.frames] = frame_folders(candidate.frames)
+            digest = with_pictures(digest, folders[candidate.frames], candidate.name)
         content = (digest, candidate.start_s, candidate.end_s)
         if content in first_with:
             quarantine.append(quarantine_row(candidate, "duplicate", _duplicate(candidate, first_with[content])))

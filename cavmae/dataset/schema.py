@@ -11,6 +11,7 @@ from cavmae.errors import InputError
 from cavmae.storage import write_atomic
 
 Row = dict[str, Any]
+ADDED_LATER = frozenset({"weight"})  # columns that tables of earlier versions do not have
 
 CLIPS = pa.schema(
     [
@@ -80,9 +81,14 @@ def write_table(path: Path, rows: Iterable[Row], schema: pa.Schema, chunk: int =
 
 
 def read_rows(path: Path, schema: pa.Schema, chunk: int = 10_000) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, `chunk` at a time in memory; a file of another shape raises InputError."""
+    """Yield the rows of a Parquet file, `chunk` at a time in memory; a file of another shape raises InputError.
+
+    A column that older files lack is None in every row.
+    """
     with _open(path, schema) as file:
-        batches = file.iter_batches(batch_size=chunk, columns=schema.names)
+        there = [name for name in schema.names if name in file.schema_arrow.names]
+        absent = dict.fromkeys(name for name in schema.names if name not in there)
+        batches = file.iter_batches(batch_size=chunk, columns=there)
         while True:
             try:
                 batch = next(batches, None)
@@ -90,7 +96,7 @@ def read_rows(path: Path, schema: pa.Schema, chunk: int = 10_000) -> Iterator[Ro
                 raise InputError(f"{path}: damaged Parquet file ({str(error).splitlines()[0]})") from None
             if batch is None:
                 return
-            yield from batch.to_pylist()
+            yield from ({**row, **absent} for row in batch.to_pylist())
 
 
 def count_rows(path: Path, schema: pa.Schema) -> int:
@@ -107,7 +113,7 @@ def _open(path: Path, schema: pa.Schema) -> pq.ParquetFile:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    missing = [name for name in schema.names if name not in file.schema_arrow.names]
+    missing = [name for name in schema.names if name not in file.schema_arrow.names and name not in ADDED_LATER]
     if missing:
         file.close()
         raise InputError(f"{path}: column '{missing[0]}' is missing; it has {', '.join(file.schema_arrow.names)}")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cavmae.dataset.labels import read_labels
-from cavmae.dataset.schema import CLIPS, FACTS, QUARANTINE
+from cavmae.dataset.schema import ADDED_LATER, CLIPS, FACTS, QUARANTINE
 from cavmae.errors import InputError
 from cavmae.storage import read_json
 
@@ -62,6 +62,8 @@ def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
         raise InputError(f"{path}: no such file; run the step that writes it first")
     try:
         table = pq.read_table(path)
+        for name in ADDED_LATER & set(schema.names) - set(table.column_names):
+            table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
         missing = [name for name in schema.names if name not in table.column_names]
         if missing:
             raise InputError(f"{path}: column '{missing[0]}' is missing; it has {', '.join(table.column_names)}")

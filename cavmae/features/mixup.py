@@ -25,12 +25,14 @@ def mix_images(images: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
 def smooth_and_mix(
     targets: Tensor, partner: Tensor, weight: Tensor, smoothing: float, official_smoothing: bool = False
 ) -> Tensor:
-    """Mix label indicators [B, C] by `weight` [B] and smooth them: a label weighs up to 1 - eps, every class gets eps / C.
+    """Mix label indicators [B, C] by `weight` [B] and smooth them: a label weighs up to 1 - eps, every class gets eps / C more.
 
-    The original adds eps / C to mixed clips only, and so does `official_smoothing`; here every clip gets it, so that rows
-    of one-label data sum to 1.
+    So rows of one-label data sum to 1. With `official_smoothing`, as in the original, a clip's own labels go without the
+    eps / C where the clip is not mixed, and such a row sums to 1 - eps / C.
     """
     share = weight.unsqueeze(1)
-    mixed = share * targets + (1 - share) * partner
     spread = smoothing / targets.shape[1]
-    return mixed * (1 - smoothing) + (spread * (share < 1) if official_smoothing else spread)
+    mixed = (share * targets + (1 - share) * partner) * (1 - smoothing) + spread
+    if official_smoothing:
+        return torch.where((share == 1) & (targets > 0), 1 - smoothing, mixed)
+    return mixed

@@ -22,9 +22,9 @@ def read_extracted(wav: Path, frames: Path, name: str, settings: ClipSettings) -
     """Read a clip whose sound lies in `wav` and whose picture i lies in `frames`/frame_<i>/<name>.jpg.
 
     The sound may be of any format and rate (the published sets have 16 kHz WAV, some FLAC). Pictures of another size
-    are resized and cropped as video frames are; those of the wanted size are kept as they lie there, because encoding
-    them a second time would change them. `frames_decoded` counts the pictures; `fps` is their number over the clip's
-    duration. MediaRejected if sound or a picture is missing or damaged: a missing picture is not replaced.
+    are resized and cropped as video frames are; where all are JPEGs of the wanted size they are kept as they lie there,
+    because encoding them a second time would change them. `frames_decoded` counts the pictures; `fps` is their number
+    over the clip's duration. MediaRejected if sound or a picture is missing or damaged: a missing picture is not replaced.
     """
     sniff(wav)
     try:

@@ -27,7 +27,7 @@ def pretrain(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     if not isinstance(network, CAVMAE):
         raise InputError(f"{start}: is a classifier; pretraining starts from an adapted or pretrained model")
     config = config.model_copy(update={"norm_pix_loss": params.norm_pix_loss})
-    network.norm_pix_loss, network.official_ties = params.norm_pix_loss, params.official_ties
+    network.norm_pix_loss = params.norm_pix_loss
     data = ClipSet(dataset)
     check_sample_rate(config, data.settings, start, dataset)
     lineage = lineage_of("pretrain", params, dataset, {"start": start})

@@ -84,6 +84,7 @@ class BatchBuilder:
     targets: np.ndarray | None = None  # [N, C]
     masks: MaskSettings | None = None
     mixup: float = 0.0
+    middle_frame: bool = False  # the frame of validation, instead of a drawn one
 
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
         """Read, decode and draw for the clips at `indices`."""
@@ -115,7 +116,8 @@ class BatchBuilder:
         partner = int(rng.integers(len(self.clips)))
         draws = draw(rng, self.augmentation, self.fbank.target_length, self.fbank.num_mel_bins)
         noise_a, noise_v = self.masks.draw(rng) if self.masks is not None else (None, None)
-        return _ClipDraw(float(frame), float(partner_frame), weight, partner, draws, noise_a, noise_v)
+        shown = 0.5 if self.middle_frame else float(frame)
+        return _ClipDraw(shown, float(partner_frame), weight, partner, draws, noise_a, noise_v)
 
     def _collate(self, wanted: list[tuple[int, float]]) -> RawBatch:
         waveforms, frames = [], []

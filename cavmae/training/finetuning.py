@@ -81,7 +81,7 @@ class Finetuning:
             return {}
         single = bool(self.config.single_label)
         scores = predict_clips(self.model, self.config, self.val_clips, self.mode, "middle", self.params.batch_size, device)
-        figures = classification(self.val_targets, scores, single)
+        figures = classification(self.val_targets, scores, single, self.params.official_metrics)
         clipped = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
         target = self.val_targets
         cross = -(target * np.log(clipped)).sum(1) if single else -_binary(target, clipped).mean(1)

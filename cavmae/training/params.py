@@ -60,6 +60,7 @@ class PretrainParams(TrainingParams):
     norm_pix_loss: bool
     replicas: Count
     official_ties: bool
+    chain_contrast: bool
     fixed_validation: bool
 
     @field_validator("contrast_loss_weight")
@@ -85,6 +86,7 @@ class FinetuneParams(TrainingParams):
     time_mask: Annotated[int, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     official_smoothing: bool
+    official_metrics: bool
 
 
 class AverageParams(Section):

@@ -24,16 +24,23 @@ class Pretraining:
 
     def __init__(self, model: CAVMAE, config: ModelConfig, data: ClipSet, params: PretrainParams) -> None:
         self.model, self.params = model, params
+        model.official_ties, model.chain_contrast = params.official_ties, params.chain_contrast
         self.front_end = FrontEnd(config.fbank, config.normalisation.mean, config.normalisation.std)
         masks = MaskSettings(model.grid_a, model.grid_v, params.mask_mode, params.mask_ratio_a, params.official_ties)
 
-        def builder(split: str, augmentation: Augmentation) -> BatchBuilder:
+        def builder(split: str, augmentation: Augmentation, middle_frame: bool) -> BatchBuilder:
             return BatchBuilder(
-                data.splits[split], config.fbank, config.architecture.img_size, params.seed, augmentation, masks=masks
+                data.splits[split],
+                config.fbank,
+                config.architecture.img_size,
+                params.seed,
+                augmentation,
+                masks=masks,
+                middle_frame=middle_frame,
             )
 
-        self.train = builder("train", Augmentation(0, 0, params.noise, params.roll))
-        self.val = builder("val", Augmentation(0, 0, False, 0))
+        self.train = builder("train", Augmentation(0, 0, params.noise, params.roll), middle_frame=False)
+        self.val = builder("val", Augmentation(0, 0, False, 0), middle_frame=True)
         data.split("train")
 
     def order(self, epoch: int) -> np.ndarray:
@@ -51,7 +58,7 @@ class Pretraining:
         return output.loss, {name: getattr(output, part).detach() for name, part in _METERS.items()}
 
     def validate(self, device: torch.device, epoch: int) -> dict[str, float]:
-        """The same losses over the validation clips, under the masks of epoch 0 unless they are not to be fixed."""
+        """The same losses over the validation clips and their middle frames, under the masks of epoch 0 if they are fixed."""
         count, size = len(self.val.clips), self.params.batch_size
         count -= count % size if self.params.drop_last else 0
         meters = []

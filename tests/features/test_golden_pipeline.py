@@ -127,6 +127,21 @@ def test_mixed_pictures_match(want: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_smoothed_labels_of_a_clip_that_is_not_mixed_match_with_the_flag(want: Pipeline, smoothing: float) -> None:
+    facts = want.facts["plain_labels"][f"label_smooth={smoothing}"]
+    place = want.facts["mixup_labels"][f"label_smooth={smoothing}"]["index_of"]
+    own = torch.zeros(1, 527)
+    listed = [name for name, value in facts["values"].items() if value > 0.5]
+    own[0, [place[name] for name in listed]] = 1
+    official, ours = (smooth_and_mix(own, own, torch.ones(1), smoothing, flag)[0] for flag in (True, False))
+    for name, value in facts["values"].items():
+        assert official[place[name]].item() == pytest.approx(value, abs=1e-7), name
+        part = smoothing / 527 if name in listed else 0.0
+        assert ours[place[name]].item() == pytest.approx(value + part, abs=1e-6), name
+    assert official[5].item() == pytest.approx(facts["background"], abs=1e-9) == ours[5].item()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_mixed_and_smoothed_labels_match(want: Pipeline, smoothing: float) -> None:
     facts = want.facts["mixup_labels"][f"label_smooth={smoothing}"]
     place = facts["index_of"]

@@ -24,7 +24,13 @@ def start(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=_hear_interrupts,
     )
+
+
+def _hear_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would the tests' own children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(arguments: Sequence[str], folder: Path) -> tuple[int, str]:

@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cavmae.cli import main
 from cavmae.dataset.loader import ClipSet
+from cavmae.dataset.records import decode_frame
 from cavmae.errors import InputError
 from cavmae.models.cavmae import CAVMAE
 from cavmae.models.folder import read_config, read_model
@@ -64,6 +66,34 @@ def test_a_classifier_and_a_folder_that_is_no_data_set_are_refused(tmp_path: Pat
         train("pretrain", tmp_path, tiny().dataset, tiny().classifier())
     with pytest.raises(InputError, match=r"index\.json is missing; run `cavmae validate` first"):
         train("pretrain", tmp_path, tmp_path, tiny().adapted)
+
+
+def test_the_objective_counts_and_masks_as_the_parameters_say() -> None:
+    config, model = read_model(tiny().pretrained)
+    assert isinstance(model, CAVMAE) and model.chain_contrast and not model.official_ties
+    data, device = ClipSet(tiny().dataset), torch.device("cpu")
+    whole = Pretraining(model.eval(), config, data, params("pretrain", mask_mode="tf"))
+    assert model.chain_contrast and not model.official_ties and whole.train.masks == whole.val.masks
+    flags = {"replicas": 4, "official_ties": "true", "chain_contrast": "false"}
+    task = Pretraining(model, config, data, params("pretrain", mask_mode="tf", **flags))
+    assert not model.chain_contrast and model.official_ties and task.train.masks is not None and task.train.masks.official_ties
+    alone = Pretraining(model, config, data, params("pretrain", mask_mode="tf", **flags | {"replicas": 1}))
+    with torch.no_grad():
+        quarters = [alone.loss(alone.build(range(at, at + 2), 1), device) for at in range(0, 8, 2)]
+        loss, meters = task.loss(task.build(range(8), 1), device)
+    assert loss.item() == pytest.approx(sum(part[0].item() for part in quarters), rel=1e-5)
+    assert meters["mae_a"].item() == pytest.approx(sum(part[1]["mae_a"].item() for part in quarters), rel=1e-5)
+
+
+def test_validation_looks_at_the_middle_frame_and_training_at_drawn_ones() -> None:
+    config, model = read_model(tiny().pretrained)
+    assert isinstance(model, CAVMAE)
+    task = Pretraining(model, config, ClipSet(tiny().dataset), params("pretrain"))
+    size = config.architecture.img_size
+    for builder, fixed in ((task.val, True), (task.train, False)):
+        middle = np.stack([decode_frame(clip.members(), 2, size) for clip in builder.clips[:8]])
+        same = [np.array_equal(builder.build(range(8), epoch).raw.frames.numpy(), middle) for epoch in (1, 2)]
+        assert same == [fixed, fixed]
 
 
 def test_validation_masks_are_the_same_in_every_epoch_unless_they_are_not_to_be_fixed() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from cavmae import steps
 from cavmae.dataset.loader import ClipSet
-from cavmae.features.front_end import FrontEnd
+from cavmae.evaluation.inference import embed_clips
 from cavmae.models.cavmae import CAVMAE
 from cavmae.models.cavmaeft import CAVMAEFT
 from cavmae.models.folder import Architecture, ClipShape, LabelName, ModelConfig, Normalisation
@@ -158,12 +158,13 @@ def test_fine_tuning_is_ready_for_its_first_step(name: str) -> None:
 def test_retrieval_is_ready_for_its_first_batch(name: str) -> None:
     recipe = recipe_of(name)
     data = published_like(recipe)
-    (evaluate,) = (section for section in ("evaluate", "retrieve") if section in recipe.params)
-    clips = data.split(params_of(recipe, evaluate).split)
+    params = params_of(recipe, "retrieve")
+    clips = data.split(params.split)
     assert len(clips) == 8 and {len(found) for split, found in data.splits.items() if split != "train"} == {0}
     config = config_of(data, recipe)
-    assert config.clip.frames == 10
-    assert FrontEnd(config.fbank, config.normalisation.mean, config.normalisation.std).settings.target_length == 1024
+    assert config.clip.frames == 10 and config.architecture.embed_dim == 768
+    audio, video = embed_clips(unfilled(config), config, clips[:2], 2, CPU, frames=params.frames)
+    assert audio.shape == video.shape == (2, 768)
 
 
 def test_padding_is_normalised_by_the_published_statistics_and_the_clip_is_not_it() -> None:

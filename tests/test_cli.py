@@ -134,6 +134,14 @@ def test_set_wins_over_a_flag_and_a_flag_over_the_file(seen: list[Any]) -> None:
     assert (params.lr, params.roll, params.seed) == (0.1, 2, 4)
 
 
+def test_a_folder_where_a_file_is_to_be_written_is_refused_before_any_work(
+    seen: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("folder").mkdir()
+    assert "--curves folder: is a folder; name a file" in complaint(capsys, "pretrain", "--curves", "folder")
+    assert seen == []
+
+
 def test_a_key_inside_a_group_is_set(seen: list[Any]) -> None:
     assert cli.main(["adapt", "--set", "model.depth=7", "--mean", "-5.081", "--std", "null"]) == 0
     params, _ = seen[0]

@@ -32,7 +32,7 @@ def reject_at_sight(candidates: Iterable[Candidate]) -> tuple[list[Candidate], l
             elif is_link(candidate.path):
                 quarantine.append(quarantine_row(candidate, "missing_file", "This is a link to a file that is not there."))
             else:
-                sentence = f"There is no such file; it is named in {candidate.where}."
+                sentence = candidate.missing or f"There is no such file; it is named in {candidate.where}."
                 quarantine.append(quarantine_row(candidate, "missing_file", sentence))
         except MediaRejected as rejection:
             quarantine.append(quarantine_row(candidate, rejection.reason, rejection.detail))

@@ -1,5 +1,6 @@
 """Clips of a validated data set, and the batches of an epoch: a function of seed, epoch and data set alone."""
 
+import logging
 import queue
 import threading
 from collections import Counter
@@ -17,6 +18,7 @@ from cavmae.errors import InputError
 from cavmae.storage import read_json
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,10 @@ class ClipSet:
     """The data set that `validate` wrote: labels, settings of the shards, and the clips of each split."""
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "index.json").is_file():
-            raise InputError(f"{folder}: not a validated data set, index.json is missing; run `cavmae validate` first")
+        for name in ("index.json", "clips.parquet", "labels.csv"):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder}: not a validated data set, {name} is missing; run `cavmae validate` first")
+        _warn_of_a_closed_gate(folder)
         index = read_json(folder / "index.json")
         self.folder = folder
         self.settings: dict[str, object] = index["settings"]
@@ -77,6 +81,14 @@ class ClipSet:
         for row, clip in enumerate(clips):
             targets[row, list(clip.labels)] = 1.0
         return targets
+
+
+def _warn_of_a_closed_gate(folder: Path) -> None:
+    """Whoever goes on by hand where `validate` said no is told so at every step."""
+    verdict = read_json(folder / "verdict.json") if (folder / "verdict.json").is_file() else {}
+    failed = [item["name"] for item in verdict.get("expectations", []) if item["critical"] and not item["passed"]]
+    if failed:
+        log.warning("%s: its gate is closed (%s); what is made of it rests on data that failed", folder, ", ".join(failed))
 
 
 def epoch_order(count: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> np.ndarray:

@@ -28,6 +28,7 @@ class Verdict:
 
     passed: bool
     failed: list[str]
+    why: str  # of the first that failed, what is wanted and what was found
     warned: list[str]
     counts: dict[str, int]
     page: Path
@@ -36,7 +37,7 @@ class Verdict:
         """Return the one line that a closed gate gives, or None where it is open."""
         if self.passed:
             return None
-        return f"validation failed: {', '.join(self.failed)}; {self.page} shows what was found"
+        return f"validation failed: {', '.join(self.failed)} ({self.why}); {self.page} shows what was found"
 
 
 def validate_dataset(clips: Path, shards: Path, out: Path, limits: Limits) -> Verdict:
@@ -55,9 +56,15 @@ def validate_dataset(clips: Path, shards: Path, out: Path, limits: Limits) -> Ve
     totals = tables["totals"].drop(columns="quarantined_share").iloc[0]
     counts = {str(key): int(value) for key, value in totals.items()}
     unmet = [outcome.expectation for outcome in validation.outcomes if not outcome.passed]
+    closing = [outcome for outcome in validation.outcomes if not outcome.passed and outcome.expectation.critical]
+    wanted_and_found = [
+        f"wanted: {outcome.expectation.sentence.rstrip('.')}; found: {'; '.join(outcome.examples[:1]) or outcome.observed}"
+        for outcome in closing[:1]
+    ]
     verdict = Verdict(
         passed=not any(item.critical for item in unmet),
         failed=[item.name for item in unmet if item.critical],
+        why="".join(wanted_and_found),
         warned=[item.name for item in unmet if not item.critical],
         counts=counts,
         page=out / PAGE,

@@ -81,7 +81,9 @@ def headlines(report: Report) -> list[dict[str, str]]:
         r1 = sum(way["r1"] for way in ways) / len(ways)
         times = r1 / ways[0]["chance_r1"]
         sentence = f"R@1 of {percent(r1)}, mean of both ways; chance is {percent(ways[0]['chance_r1'], 2)}"
-        found.append({"value": f"{times:.0f} × chance", "label": "finding a clip's other half", "note": sentence})
+        found.append(
+            {"value": f"{times:.{0 if times >= 10 else 1}f} × chance", "label": "finding a clip's other half", "note": sentence}
+        )
     clips = sum(report.clips.values())
     if clips:
         splits = ", ".join(f"{count:,} {split}" for split, count in report.clips.items())

@@ -90,6 +90,8 @@ def _convert(value: Tensor, how: str | None, target: Tensor) -> Tensor:
 
 
 def _check(copies: dict[str, Tensor], own: dict[str, Tensor], mae: dict[str, Tensor]) -> None:
+    if "patch_embed_a.proj.weight" in mae or "module.patch_embed_a.proj.weight" in mae:
+        raise InputError("the checkpoint is a CAV-MAE already; read it with `cavmae import`")
     if "patch_embed.proj.weight" not in mae or not any(key.startswith("blocks.") for key in mae):
         raise InputError("the checkpoint is no vision MAE: it holds no patch_embed.proj.weight or no blocks")
     layers, shared, specific = _layers(mae, "blocks"), _layers(own, "blocks_u"), _layers(own, "blocks_a")

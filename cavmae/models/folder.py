@@ -1,5 +1,6 @@
 """The model folder: config.json, model.safetensors, lineage.json. Enough to use a model, and to know where it is from."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -124,12 +125,24 @@ def save_weights(path: Path, state: dict[str, Tensor]) -> None:
     with write_atomic(path) as partial:
         try:
             save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, partial)
+            partial.chmod(_readable_as_others_are())
         except SafetensorError as error:
             raise StepFailed(f"{path}: cannot be written ({error})") from None
 
 
+def _readable_as_others_are() -> int:
+    """The mode that a plainly opened new file has; safetensors gives its files to their owner alone."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
 def read_config(folder: Path) -> ModelConfig:
     """Return the configuration of a model folder; raises InputError where it is none."""
+    if folder.is_file():
+        raise InputError(
+            f"{folder}: is a file, not a model folder; `cavmae import {folder} --out FOLDER` makes one of a checkpoint"
+        )
     if not folder.is_dir():
         raise InputError(f"{folder}: no such model folder")
     document = read_json(folder / CONFIG)

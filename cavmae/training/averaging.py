@@ -30,7 +30,8 @@ def epochs_to_average(model: Path, params: AverageParams) -> list[int]:
         missing = [epoch for epoch in wanted if epoch not in kept]
         if missing or not wanted:
             raise InputError(
-                f"{model / EPOCHS}: epochs {kept[0]} to {kept[-1]} are kept, not {params.first_epoch} to {params.last_epoch}"
+                f"{model / EPOCHS}: epochs {kept[0]} to {kept[-1]} are kept, not {params.first_epoch} to {params.last_epoch}; "
+                "set first_epoch and last_epoch, or train with more keep_epochs"
             )
         return wanted
     if not (model / CURVES).is_file():

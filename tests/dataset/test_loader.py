@@ -92,3 +92,16 @@ def test_a_split_without_clips_and_a_folder_without_data_are_wrong_input(validat
         ClipSet(validated).split("val")
     with pytest.raises(InputError, match="run `cavmae validate` first"):
         ClipSet(tmp_path)
+
+
+def test_a_closed_gate_is_told_of_and_an_open_one_is_not(validated: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def verdict(*failed: str) -> None:
+        listed = [{"name": name, "critical": True, "passed": name not in failed} for name in ("leakage", "label_coverage")]
+        write_json(validated / "verdict.json", {"passed": not failed, "expectations": listed})
+
+    verdict()
+    ClipSet(validated)
+    assert caplog.text == ""
+    verdict("label_coverage")
+    ClipSet(validated)
+    assert "its gate is closed (label_coverage)" in caplog.text

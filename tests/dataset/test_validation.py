@@ -104,7 +104,8 @@ def test_a_closed_gate_still_writes_everything_and_says_why_in_one_line(tmp_path
     page = out / "docs" / "index.html"
     assert not verdict.passed and verdict.failed == ["group_in_one_split", "labels_listed"]
     failure = verdict.failure()
-    assert failure == f"validation failed: group_in_one_split, labels_listed; {page} shows what was found"
+    assert failure is not None and failure.startswith("validation failed: group_in_one_split, labels_listed (wanted: ")
+    assert "; found: " in failure and failure.endswith(f"); {page} shows what was found") and "\n" not in failure
     assert {path.name for path in out.iterdir()} == {
         "clips.parquet", "labels.csv", "index.json", "quarantine.parquet", "verdict.json", "docs"
     }  # fmt: skip

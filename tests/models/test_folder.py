@@ -78,9 +78,16 @@ def test_a_wrong_configuration_names_its_key(folder: Path) -> None:
 def test_a_missing_folder_or_file_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match="no such model folder"):
         read_model(folder / "nowhere")
+    (folder / "audio_model.pth").write_bytes(b"")
+    with pytest.raises(InputError, match=r"audio_model\.pth: is a file, not a model folder; `cavmae import .* makes one"):
+        read_model(folder / "audio_model.pth")
     (folder / WEIGHTS).unlink()
     with pytest.raises(InputError, match=r"model\.safetensors: no such file"):
         read_model(folder)
+
+
+def test_weights_can_be_read_by_whoever_reads_the_other_files(folder: Path) -> None:
+    assert (folder / WEIGHTS).stat().st_mode == (folder / CONFIG).stat().st_mode
 
 
 def test_a_data_set_of_another_sample_rate_is_refused(folder: Path) -> None:

@@ -227,6 +227,8 @@ def test_weights_of_other_sizes_are_refused_naming_key_and_both_shapes() -> None
 def test_what_is_no_vision_mae_or_too_shallow_is_refused() -> None:
     with pytest.raises(InputError, match="is no vision MAE"):
         adapt(small_model(), {"fc.weight": torch.ones(3)})
+    with pytest.raises(InputError, match="is a CAV-MAE already; read it with `cavmae import`"):
+        adapt(small_model(), {f"module.{key}": value for key, value in small_model().state_dict().items()})
     state = {key: value for key, value in facebook_state().items() if not key.startswith("blocks.1.")}
     with pytest.raises(InputError, match=r"has 1 layers, the model 2; set adapt\.model\.depth=1"):
         adapt(small_model(), state)

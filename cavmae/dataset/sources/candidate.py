@@ -19,6 +19,7 @@ class Candidate:
     split: str | None = None
     group: str | None = None
     weight: float | None = None  # how often it is drawn in balanced sampling, against the others
+    missing: str | None = None  # what to say where `path` is not there
 
 
 def portable(path: Path) -> str:

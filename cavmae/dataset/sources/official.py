@@ -43,8 +43,10 @@ def _candidate(table: Path, number: int, row: Any) -> Candidate:
         return Candidate(name=name, path=wav, frames=folder, labels=labels, where=where, start_s=0.0)
     if folder is None:
         raise InputError(f"{where}: 'video_path' is missing")
-    video = folder
+    video, missing = folder, None
     if safe and (not is_there(folder) or folder.is_dir()):
         inside = [folder / f"{name}{ending}" for ending in _ENDINGS]
         video = next((path for path in inside if is_there(path)), inside[0])
-    return Candidate(name=name, path=video, labels=labels, where=where)
+        sound = "a sound" if wav is None else "pictures for its sound"
+        missing = f"The row ({where}) has neither {sound} in {folder / 'frame_0'} nor a video {name}.mp4 in {folder}."
+    return Candidate(name=name, path=video, labels=labels, where=where, missing=missing)

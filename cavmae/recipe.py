@@ -116,8 +116,11 @@ class Recipe(_Strict):
         taken = f"cavmae import weights/{self.released} --out models/{self.name}"
         if "finetune" in self.params:
             # a checkpoint says neither what its outputs are called nor which modalities it was trained on
-            labels, mode = self.params["ingest"].get("labels_csv"), self.params["finetune"].get("mode")
-            taken += f" --labels-csv {labels} --mode {mode}"
+            told = {
+                "--labels-csv": self.params.get("ingest", {}).get("labels_csv"),
+                "--mode": self.params["finetune"].get("mode"),
+            }
+            taken += "".join(f" {flag} {value}" for flag, value in told.items() if value is not None)
         return [*before, taken, *after]
 
     @property

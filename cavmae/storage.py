@@ -38,16 +38,25 @@ def remove_leftovers(folder: Path, process: int | None = None) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def check_folder(path: Path) -> None:
+    """Raise InputError where `path` is no place for a folder that is replaced as a whole: a file, a link, the current folder.
+
+    A folder that the current one lies in holds more than the work of one step.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise InputError(f"{path}: is a file or a link, where a folder is to be written; name a folder of its own")
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise InputError(f"{path}: would be replaced as a whole, and the current folder lies in it; name a folder of its own")
+
+
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, on failure it is removed.
 
-    A run that was killed leaves at most `<name>.partial`, which the next run clears away. A folder that the current one
-    lies in, or is, raises InputError: it holds more than the work of one step.
+    A run that was killed leaves at most `<name>.partial`, which the next run clears away. Raises InputError as `check_folder`.
     """
     path = Path(os.path.abspath(path))
-    if Path.cwd().is_relative_to(path.resolve()):
-        raise InputError(f"{path}: would be replaced as a whole, and the current folder lies in it; name a folder of its own")
+    check_folder(path)
     partial = path.with_name(path.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

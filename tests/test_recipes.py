@@ -211,6 +211,23 @@ def test_one_recipe_is_shown_with_its_commands_in_order(here: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(
+    ("sections", "taken"),
+    [
+        ("finetune: {lr: 0.5}", ""),
+        ("finetune: {mode: audioonly}", " --mode audioonly"),
+        ("finetune: {lr: 0.5}\n  ingest: {source: lists/a.json, labels_csv: lists/a.csv}", " --labels-csv lists/a.csv"),
+    ],
+)
+def test_released_weights_are_taken_with_what_the_recipe_says_of_them(
+    here: Path, capsys: pytest.CaptureFixture[str], sections: str, taken: str
+) -> None:
+    write(BASE.replace("notes:", "released: done.pth\nnotes:").partition("params:")[0] + f"params:\n  {sections}\n")
+    assert cli.main(["recipes", "own.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"cavmae import weights/done.pth --out models/own{taken}" in lines
+
+
+@pytest.mark.parametrize(
     ("value", "verdict"),
     [
         (0.5, "reproduced"),

@@ -10,7 +10,7 @@ from tests.training.tiny import REPOSITORY
 
 PACKAGE = REPOSITORY / "cavmae"
 ORDER = [
-    {"errors", "storage", "params", "progress", "runlog"},
+    {"errors", "storage", "outputs", "params", "progress", "runlog"},
     {"media"},
     {"dataset"},
     {"features"},

@@ -56,6 +56,18 @@ def test_the_folder_one_works_in_is_never_replaced(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "here" / "work").exists()
 
 
+@pytest.mark.parametrize("kind", ["file", "link", "dangling"])
+def test_a_folder_takes_the_place_of_no_file_and_no_link_and_says_so_before_any_work(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "out"
+    if kind == "file":
+        path.touch()
+    else:
+        path.symlink_to(tmp_path if kind == "link" else tmp_path / "nowhere")
+    with pytest.raises(InputError, match=rf"{path}: is a file or a link"), replace_folder(path):
+        pytest.fail("the work had begun")
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_leftovers_are_removed_and_files_that_only_look_alike_are_not(tmp_path: Path) -> None:
     for name in ("a.tar.12.partial", "a.tar.13.partial", "a.partial", "a.x.partial", "a.tar"):
         (tmp_path / name).touch()

@@ -16,10 +16,19 @@ from cavmae.dataset.validation_input import Delivery, read_delivery
 from cavmae.dataset.validation_page import render_page
 from cavmae.dataset.validation_tables import build_tables, extracted_clips, has_labels
 from cavmae.dataset.validator import Outcome, Validation, check_tables, library_page
+from cavmae.outputs import Written
 from cavmae.storage import replace_folder, write_atomic, write_json
 
 PAGE = Path("docs", "index.html")
 _FORMAT = 1
+
+
+WRITTEN = Written(
+    "validate",
+    ("clips.parquet", "quarantine.parquet", "labels.csv", "index.json", "verdict.json"),
+    lambda folder: (folder / "verdict.json").is_file(),
+    below=(PAGE.name, "great_expectations_*.html"),
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Embeddings on disk, as Parquet or npz, written as they come: memory does not grow with the number of clips."""
+"""Embeddings on disk, as Parquet or npz, written as they come: features are not kept in memory, however many clips there are.
+
+An npz keeps the text of its clips (id, path, split), a few hundred bytes each, until it is closed: the longest sets the width
+of the array.
+"""
 
 import shutil
 import tempfile
@@ -48,6 +52,17 @@ class EmbeddingFile(Protocol):
 
     def write(self, rows: Sequence[Row], features: Mapping[Modality, np.ndarray]) -> None:
         """Append a batch."""
+
+
+def holds_embeddings(path: Path) -> bool:
+    """Whether a file is one that `parquet_file` or `npz_file` wrote: it says of itself which model made the features."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return f"{ABOUT}.npy" in archive.namelist()
+        return ABOUT.encode() in (pq.read_metadata(path).metadata or {})
+    except (zipfile.BadZipFile, pa.ArrowException):
+        return False
 
 
 @contextmanager

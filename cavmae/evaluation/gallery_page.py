@@ -12,12 +12,25 @@ from cavmae.evaluation.gallery import ClipView, Gallery, Search
 from cavmae.evaluation.gallery_sheet import draw_sheet
 from cavmae.evaluation.gallery_words import TITLES, named, rank_words
 from cavmae.evaluation.page import render_page, write_page
-from cavmae.evaluation.retrieval import AUDIO_TO_VIDEO
+from cavmae.evaluation.retrieval import AUDIO_TO_VIDEO, WAYS
+from cavmae.outputs import Written
 from cavmae.storage import replace_folder
 
 PAGE = "index.html"
 _SPECTROGRAM_WIDTH = 264  # pixels, twice what it is shown at
 _HIT_SOUND_S = 4.0  # of every sound that was found: the page holds dozens
+_GENERATOR = b'<meta name="generator" content="cavmae retrieve">'
+
+
+def _is_gallery(folder: Path) -> bool:
+    page = folder / PAGE
+    if not page.is_file():
+        return False
+    with page.open("rb") as file:
+        return _GENERATOR in file.read(1024)  # it stands in the head
+
+
+WRITTEN = Written("retrieve", (PAGE, *(f"{way}.png" for way in WAYS)), _is_gallery)
 
 
 def write_gallery(folder: Path, gallery: Gallery) -> None:

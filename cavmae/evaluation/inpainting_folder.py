@@ -13,20 +13,30 @@ from cavmae.dataset.records import encode_wav
 from cavmae.errors import InputError, StepFailed
 from cavmae.evaluation.inpainting import Inpainted, Masking, inpaint_clip
 from cavmae.evaluation.inpainting_figure import figure_png
-from cavmae.evaluation.inpainting_page import render
+from cavmae.evaluation.inpainting_page import SOUNDS, render
 from cavmae.evaluation.inpainting_sounds import sounding_frames, sounds
 from cavmae.evaluation.inpainting_sources import Source
+from cavmae.evaluation.page import write_page
 from cavmae.evaluation.params import InpaintParams
 from cavmae.features.fbank import SHIFT_S
 from cavmae.features.front_end import FrontEnd, RawBatch
 from cavmae.media.clip import MediaRejected
 from cavmae.models.cavmae import CAVMAE
 from cavmae.models.folder import ModelConfig
+from cavmae.outputs import Written
 from cavmae.progress import Progress
-from cavmae.storage import write_atomic, write_json
+from cavmae.storage import read_json, write_json
 
 FIGURE, PAGE, LOSSES = "figure.png", "index.html", "losses.json"
 log = logging.getLogger(__name__)
+
+
+def _is_inpainting(folder: Path) -> bool:
+    document = read_json(folder / LOSSES)
+    return isinstance(document, dict) and {"clips", "mask_mode", "griffin_lim_iterations"} <= document.keys()
+
+
+WRITTEN = Written("inpaint", (PAGE, LOSSES), _is_inpainting, below=(FIGURE, *(f"{name}.wav" for name in SOUNDS)))
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,7 @@ def fill_inpaint_folder(
         "model": origin,
     }
     write_json(out / LOSSES, document)
-    with write_atomic(out / PAGE) as partial:
-        partial.write_text(render(document, FIGURE), encoding="utf-8")
+    write_page(out / PAGE, render(document, FIGURE))
     return document
 
 

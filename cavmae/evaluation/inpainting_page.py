@@ -3,11 +3,9 @@
 import math
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from cavmae.evaluation.page import render_page
 
-from cavmae.evaluation.tables import number, percent
-
-_SOUNDS = {
+SOUNDS = {
     "original": "Original",
     "vocoded": "Original by Griffin-Lim",
     "masked": "Masked by Griffin-Lim",
@@ -27,15 +25,16 @@ def render(document: dict[str, Any], figure: str) -> str:
     The page lies beside the clips' folders and refers to what they hold. It runs no script, which its content security
     policy says to the browser as well. Names and paths are escaped: they come from whoever named the files.
     """
-    environment = Environment(
-        loader=PackageLoader("cavmae.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return render_page(
+        "inpainting.html.j2",
+        {"decibels": _decibels},
+        page=document,
+        figure=figure,
+        sounds=SOUNDS,
+        pattern=_PATTERNS[document["mask_mode"]],
     )
-    environment.filters["number"] = number
-    environment.filters["percent"] = percent
-    environment.filters["decibels"] = lambda gain: f"{-20 * math.log10(gain):.1f} dB"
-    template = environment.get_template("inpainting.html.j2")
-    return template.render(page=document, figure=figure, sounds=_SOUNDS, pattern=_PATTERNS[document["mask_mode"]])
+
+
+def _decibels(gain: float) -> str:
+    """How much softer a gain below 1 makes a sound."""
+    return f"{-20 * math.log10(gain):.1f} dB"

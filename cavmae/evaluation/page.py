@@ -1,5 +1,6 @@
 """Self-contained HTML pages from the templates of this room: nothing is loaded from elsewhere, nothing in a name is markup."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ from cavmae.evaluation import tables
 from cavmae.storage import write_atomic
 
 
-def render_page(template: str, **values: Any) -> str:
-    """Return the page that a template makes of `values`; text is escaped, since it comes from whoever named the files."""
+def render_page(template: str, filters: Mapping[str, Callable[..., str]] | None = None, /, **values: Any) -> str:
+    """Return the page that a template makes of `values`; text is escaped, since it comes from whoever named the files.
+
+    `filters` are those that the template has beside `number` and `percent`; what they return is escaped as well.
+    """
     environment = Environment(
         loader=PackageLoader("cavmae.evaluation", "templates"),
         autoescape=True,
@@ -18,8 +22,7 @@ def render_page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = tables.number
-    environment.filters["percent"] = tables.percent
+    environment.filters |= {"number": tables.number, "percent": tables.percent, **(filters or {})}
     return environment.get_template(template).render(**values)
 
 

@@ -17,6 +17,7 @@ from cavmae.evaluation.metrics import classification
 from cavmae.evaluation.params import EvaluateParams
 from cavmae.evaluation.report import Report, write_report
 from cavmae.models.lineage import code_commit, dataset_fingerprint
+from cavmae.outputs import Written
 from cavmae.storage import replace_folder
 
 PREDICTIONS = pa.schema(
@@ -29,6 +30,9 @@ PREDICTIONS = pa.schema(
         ("scores", pa.list_(pa.float32())),  # in the order of labels.csv
     ]
 )
+
+
+PLOTS = Written("evaluate", ("confusion.json", "pr.tsv", "roc.tsv", "predictions.parquet"), lambda folder: True)
 
 
 def write_plots(folder: Path, evaluation: Evaluation, data: ClipSet) -> None:

@@ -1,7 +1,7 @@
 """The model folder: config.json, model.safetensors, lineage.json. Enough to use a model, and to know where it is from."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +15,7 @@ from cavmae.features.fbank import FbankSettings
 from cavmae.models.cavmae import CAVMAE
 from cavmae.models.cavmaeft import CAVMAEFT, Mode
 from cavmae.models.encoder import AudioVisualEncoder, Modalities
+from cavmae.outputs import Written, check_replaceable, lineage_says
 from cavmae.storage import read_json, replace_folder, sha256_file, write_atomic, write_json
 
 CONFIG, WEIGHTS, LINEAGE = "config.json", "model.safetensors", "lineage.json"
@@ -105,6 +106,17 @@ class ModelConfig(_Frozen):
             return CAVMAEFT(len(self.labels or ()), **sizes, modalities=self.modalities)
         except ValueError as error:
             raise InputError(f"the model cannot be built: {error}") from None
+
+
+def check_model_place(
+    folder: Path, step: str, inputs: Iterable[Path], more: Collection[str] = (), below: Collection[str] = ()
+) -> None:
+    """Raise InputError where the model of `step` cannot be written to `folder` without losing more than an earlier one.
+
+    `more` and `below` are names of files, with wildcards, that the step writes beside the three, and in a folder below.
+    """
+    ours = Written(step, (CONFIG, WEIGHTS, LINEAGE, *more), lineage_says(step), below)
+    check_replaceable(folder, inputs, ours, "--model")
 
 
 def write_model(folder: Path, config: ModelConfig, state: dict[str, Tensor], lineage: dict[str, Any]) -> None:

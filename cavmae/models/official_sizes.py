@@ -44,7 +44,7 @@ def architecture_of(state: OfficialState, params: ImportParams) -> Architecture:
             "decoder_num_heads": params.decoder_num_heads,
         }
     try:
-        return Architecture(
+        sizes = Architecture(
             img_size=math.isqrt(places_v) * patch_v,
             audio_length=_audio_length(parameters, patch_a, params.num_mel_bins),
             num_mel_bins=params.num_mel_bins,
@@ -60,6 +60,27 @@ def architecture_of(state: OfficialState, params: ImportParams) -> Architecture:
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"its weights give {first['loc'][0]} the value {first['input']}: {first['msg']}") from None
+    _check_tables(state, sizes)
+    return sizes
+
+
+def _check_tables(state: OfficialState, sizes: Architecture) -> None:
+    """Raise InputError naming the first position table that is missing or of another shape than the model will make it.
+
+    Building the model computes these tables in full: what is built is then no larger than what the file holds.
+    """
+    places = {"a": (sizes.num_mel_bins // sizes.audio_patch_size) * (sizes.audio_length // sizes.audio_patch_size)}
+    places["v"] = (sizes.img_size // sizes.patch_size) ** 2
+    for prefix, width in (("", sizes.embed_dim), ("decoder_", sizes.decoder_embed_dim)):
+        for modality in state.modalities if width is not None else "":
+            key, wanted = f"{prefix}pos_embed_{modality}", (1, places[modality], width)
+            if key not in state.parameters:
+                raise InputError(f"missing {key}")
+            if state.parameters[key].shape != wanted:
+                raise InputError(f"{key} has shape {tuple(state.parameters[key].shape)}, the model wants {wanted}")
+    held = sum(value.numel() for value in state.parameters.values())
+    if places["v"] * sizes.embed_dim > held:  # also where the visual table is taken off again
+        raise InputError(f"norm.weight has {sizes.embed_dim} values, and all weights together {held}; no such model is that wide")
 
 
 def _audio_length(parameters: dict[str, Tensor], patch: int, num_mel_bins: int) -> int:

@@ -25,10 +25,11 @@ def adapt(dataset: Path, model: Path, params: AdaptParams) -> None:
     from cavmae.dataset.loader import ClipSet
     from cavmae.models.adapt import adapt as adapt_weights
     from cavmae.models.cavmae import CAVMAE
-    from cavmae.models.folder import write_model
+    from cavmae.models.folder import check_model_place, write_model
     from cavmae.models.lineage import lineage_of
     from cavmae.models.mae_checkpoint import read_mae_checkpoint
 
+    check_model_place(model, "adapt", (dataset, *([Path(params.checkpoint)] if params.checkpoint else [])))
     torch.set_num_threads(params.threads)
     config = _config(ClipSet(dataset), params)
     torch.manual_seed(params.seed)

@@ -14,12 +14,13 @@ def average(start: Path, model: Path, params: AverageParams) -> None:
 
     Raises InputError where the model folder does not keep the epochs asked for.
     """
-    from cavmae.models.folder import load_into, read_config, write_model
+    from cavmae.models.folder import check_model_place, load_into, read_config, write_model
     from cavmae.models.lineage import lineage_of
     from cavmae.storage import sha256_file
     from cavmae.training.averaging import average_weights, epochs_to_average
     from cavmae.training.runs import EPOCHS
 
+    check_model_place(model, "average", (start,))
     config = read_config(start)
     epochs = epochs_to_average(start, params)
     paths = [start / EPOCHS / f"epoch-{epoch:04d}.safetensors" for epoch in epochs]

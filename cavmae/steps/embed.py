@@ -15,25 +15,28 @@ log = logging.getLogger(__name__)
 def embed(videos: Sequence[Path], dataset: Path, model: Path, out: Path, params: EmbedParams) -> None:
     """Write what a model makes of the clips of a data set, or of video files: a row a clip, or a window of a file.
 
-    Takes a pretrained model or a classifier. Raises InputError where there is no clip, the model lacks a modality, or none of
-    the files can be used; StepFailed where the features are not finite.
+    Takes a pretrained model or a classifier. Raises InputError where there is no clip, the model lacks a modality, none of the
+    files can be used, or writing `out` would cost something that is not an earlier result; StepFailed where the features are
+    not finite.
     """
     import numpy as np
     import torch
 
     from cavmae.dataset.loader import ClipSet
     from cavmae.evaluation.embedding import MODALITIES, Modality, check_features, feature_shapes
-    from cavmae.evaluation.embedding_files import Layout, npz_file, parquet_file
+    from cavmae.evaluation.embedding_files import Layout, holds_embeddings, npz_file, parquet_file
     from cavmae.evaluation.embedding_rows import dataset_batches, file_batches
     from cavmae.evaluation.inference import embed_batch
     from cavmae.models.folder import check_sample_rate, model_fingerprint, read_model
     from cavmae.models.lineage import dataset_fingerprint
+    from cavmae.outputs import check_replaceable_file
     from cavmae.training.runs import prepare_torch
 
-    kind = _format(out, params)
     missing = [video for video in videos if not video.exists()]
     if missing:
         raise InputError(f"{missing[0]}: no such file")
+    check_replaceable_file(out, (*videos, dataset, model), "embed", holds_embeddings)
+    kind = _format(out, params)
     prepare_torch(params.device, params.threads, seed=0)
     config, network = read_model(model)
     wanted: tuple[Modality, ...] = MODALITIES if params.modality == "all" else (params.modality,)
@@ -73,8 +76,6 @@ def embed(videos: Sequence[Path], dataset: Path, model: Path, out: Path, params:
 
 def _format(out: Path, params: EmbedParams) -> Literal["parquet", "npz"]:
     """The format that the file's ending and the parameters agree on; raises InputError where they do not."""
-    if out.is_dir():
-        raise InputError(f"{out}: is a folder; give --out the name of a file")
     ending = out.suffix.removeprefix(".")
     if params.format == "auto" and ending not in ("parquet", "npz"):
         raise InputError(f"{out}: its ending says no format; end it in .parquet or .npz, or set format")

@@ -28,8 +28,9 @@ def evaluate(
     """
     from cavmae.dataset.loader import ClipSet
     from cavmae.evaluation.evaluator import evaluate_models
-    from cavmae.evaluation.presentation import metrics_document, present, write_plots
+    from cavmae.evaluation.presentation import PLOTS, metrics_document, present, write_plots
     from cavmae.models.folder import WEIGHTS, model_fingerprint
+    from cavmae.outputs import check_replaceable
     from cavmae.storage import write_json
     from cavmae.training.curves import read_curves
     from cavmae.training.runs import prepare_torch
@@ -38,6 +39,7 @@ def evaluate(
     models = [path for path in (*classifiers, pretrained) if path is not None]
     if not models:
         raise InputError("evaluate: give a model: --model, --audio-model, --video-model or --pretrained")
+    check_replaceable(plots, (dataset, *models), PLOTS, "--plots")
     prepare_torch(params.device, params.threads, params.seed)
     data = ClipSet(dataset)
     evaluation = evaluate_models(data, classifiers, pretrained, params)

@@ -1,12 +1,10 @@
 """Step `export`: a model for other programs: ONNX, or the original's own checkpoint."""
 
 import logging
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cavmae.errors import InputError
 from cavmae.models.export_params import ExportParams
 from cavmae.steps.step import Artifact, Step
 
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from cavmae.models.folder import ModelConfig
 
 log = logging.getLogger(__name__)
-_FACTS = "export.json"
+_GRAPH, _FACTS = "model.onnx", "export.json"
 
 
 def export_model(model: Path, out: Path, params: ExportParams) -> None:
@@ -28,14 +26,16 @@ def export_model(model: Path, out: Path, params: ExportParams) -> None:
     """
     import torch
 
-    from cavmae.models.export_official import check_official, official_facts, write_official
-    from cavmae.models.folder import read_config, read_model
+    from cavmae.models.export_official import CHECKPOINT, LABELS, check_official, official_facts, write_official
+    from cavmae.models.folder import LINEAGE, read_config, read_model
     from cavmae.models.lineage import lineage_of
     from cavmae.models.onnx_file import require_packages
     from cavmae.models.onnx_graph import choose_mode
+    from cavmae.outputs import Written, check_replaceable, lineage_says
     from cavmae.storage import replace_folder, sha256_file, write_json
 
-    _check_out(out)
+    names = (_GRAPH, f"{_GRAPH}.data", CHECKPOINT, LABELS, _FACTS, LINEAGE)
+    check_replaceable(out, (model,), Written("export", names, lineage_says("export")))
     config = read_config(model)
     if params.format == "official":
         check_official(config, model)
@@ -55,7 +55,7 @@ def export_model(model: Path, out: Path, params: ExportParams) -> None:
             files, facts = _write_onnx(partial, config, network, lineage["parents"]["model"]["files"], params)
         facts |= {"format": params.format, "files": {file.name: sha256_file(file) for file in files}}
         write_json(partial / _FACTS, facts | {"config": config.model_dump(mode="json", exclude_none=True)})
-        write_json(partial / "lineage.json", lineage)
+        write_json(partial / LINEAGE, lineage)
     log.info("export: %s -> %s", model, out / files[0].name)
 
 
@@ -69,21 +69,10 @@ def _write_onnx(
     graph = Graph(network, config, choose_mode(config, params.mode), params.features)
     facts = onnx_facts(graph, source, params.opset)
     log.info("export: tracing the model; the base model takes a minute")
-    files = write_onnx(folder / "model.onnx", graph, params.opset, as_metadata(facts))
+    files = write_onnx(folder / _GRAPH, graph, params.opset, as_metadata(facts))
     difference = check_onnx(files[0], graph, params.threads)
     log.info("export: the graph agrees with torch: largest relative difference %.1e", difference)
     return files, {"onnx": facts}
-
-
-def _check_out(out: Path) -> None:
-    """Raise InputError where the folder cannot be made, or holds what a replacement would lose."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out}: is a file or a link; name a folder with --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / _FACTS).is_file():
-        raise InputError(f"{out}: holds files that are no earlier export; name another folder with --out")
-    above = next(folder for folder in Path(os.path.abspath(out)).parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise InputError(f"{out}: cannot be made, {above} is not a folder that can be written to; name another with --out")
 
 
 STEP = Step(

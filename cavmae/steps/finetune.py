@@ -27,8 +27,9 @@ def finetune(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     from cavmae.models.head import start_from
     from cavmae.models.lineage import lineage_of
     from cavmae.training.finetuning import Finetuning, labelled
-    from cavmae.training.runs import prepare_torch, train
+    from cavmae.training.runs import check_place, prepare_torch, train
 
+    check_place(model, "finetune", (dataset, start))
     prepare_torch(params.device, params.threads, params.seed)
     data = ClipSet(dataset)
     labelled(data, "train")  # refuses data without labels before a head without outputs is made

@@ -57,18 +57,14 @@ def import_checkpoint(checkpoint: Path, out: Path, params: ImportParams) -> None
 
 
 def _check_paths(checkpoint: Path, out: Path, params: ImportParams) -> None:
-    """The output replaces its folder as a whole: nothing that is read may lie in it, and nothing but a model."""
-    from cavmae.models.folder import CONFIG
+    """The output replaces its folder as a whole: that may be an earlier import, and nothing else; a trained model is none."""
+    from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS
+    from cavmae.outputs import Written, check_replaceable, lineage_says
 
     if checkpoint.is_dir():
         raise InputError(f"{checkpoint}: is a folder; give the checkpoint file itself (.pth or .safetensors)")
-    for path in (checkpoint, Path(params.labels_csv or checkpoint)):
-        if path.resolve().is_relative_to(out.resolve()):
-            raise InputError(f"{out}: would be replaced as a whole, and {path} lies in it; name a folder of its own with --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / CONFIG).is_file():
-        raise InputError(
-            f"{out}: holds other things than a model and would be replaced as a whole; name another folder with --out"
-        )
+    labels = Path(params.labels_csv) if params.labels_csv is not None else None
+    check_replaceable(out, (checkpoint, labels), Written("import", (CONFIG, WEIGHTS, LINEAGE), lineage_says("import")))
 
 
 def _labels(params: ImportParams) -> "list[LabelName] | None":

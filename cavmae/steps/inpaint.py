@@ -21,11 +21,12 @@ def inpaint(videos: Sequence[Path], dataset: Path | None, model: Path, out: Path
     import torch
 
     from cavmae.dataset.loader import ClipSet
-    from cavmae.evaluation.inpainting_folder import LOSSES, PAGE, fill_inpaint_folder
+    from cavmae.evaluation.inpainting_folder import PAGE, WRITTEN, fill_inpaint_folder
     from cavmae.evaluation.inpainting_sources import as_text, from_dataset, from_files
     from cavmae.evaluation.tables import number
     from cavmae.models.cavmae import CAVMAE
     from cavmae.models.folder import check_sample_rate, model_fingerprint, read_model
+    from cavmae.outputs import check_replaceable
     from cavmae.storage import replace_folder
     from cavmae.training.runs import prepare_torch
 
@@ -34,8 +35,7 @@ def inpaint(videos: Sequence[Path], dataset: Path | None, model: Path, out: Path
         raise InputError(f"{missing[0]}: no such file")
     if not videos and dataset is None:
         raise InputError("nothing to inpaint; name video files, or a data set with --dataset")
-    inputs = [*videos, model] if videos or dataset is None else [dataset, model]
-    _spare(out, inputs, LOSSES)
+    check_replaceable(out, (*videos, dataset, model), WRITTEN)
     prepare_torch(params.device, params.threads, params.seed)
     config, network = read_model(model)
     if not isinstance(network, CAVMAE):
@@ -63,17 +63,6 @@ def inpaint(videos: Sequence[Path], dataset: Path | None, model: Path, out: Path
         number(document["mean"]["loss_v"]),
         out / PAGE,
     )
-
-
-def _spare(out: Path, inputs: Sequence[Path], mark: str) -> None:
-    """Raise InputError where `out`, which is replaced as a whole, holds what is read, or something that is no such folder."""
-    for path in inputs:
-        if path.resolve().is_relative_to(out.resolve()):
-            raise InputError(f"{out}: would be replaced as a whole, and {path} lies in it; name another folder with --out")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; name a folder with --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file():
-        raise InputError(f"{out}: holds other things, which would be replaced; name a new folder with --out")
 
 
 STEP = Step(

@@ -29,11 +29,12 @@ def package(start: Path, metrics: Path, model: Path, params: PackageParams) -> N
 
     from cavmae.evaluation.document import read_metrics
     from cavmae.models.card import model_card
-    from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, model_fingerprint, read_config
+    from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, check_model_place, model_fingerprint, read_config
     from cavmae.models.lineage import lineage_of
     from cavmae.runlog import run_facts
     from cavmae.storage import replace_folder, write_json
 
+    check_model_place(model, "package", (start, metrics), more=("metrics.json", "run.json", "README.md"))
     config = read_config(start)
     if config.kind != "classifier":
         raise InputError(f"{start}: is no classifier; package a fine-tuned or averaged model")

@@ -20,8 +20,9 @@ def pretrain(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     from cavmae.models.folder import check_sample_rate, read_model
     from cavmae.models.lineage import lineage_of
     from cavmae.training.pretraining import Pretraining
-    from cavmae.training.runs import prepare_torch, train
+    from cavmae.training.runs import check_place, prepare_torch, train
 
+    check_place(model, "pretrain", (dataset, start))
     prepare_torch(params.device, params.threads, params.seed)
     config, network = read_model(start)
     if not isinstance(network, CAVMAE):

@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 def retrieve(dataset: Path, model: Path, metrics: Path, gallery: Path, params: RetrieveParams) -> "Gallery":
     """Measure retrieval of pictures by sound and of sounds by picture on one split, and show some searches.
 
-    Takes a pretrained model or a classifier. Raises InputError where the split holds no clips or the model lacks a modality.
+    Takes a pretrained model or a classifier. Raises InputError where the split holds no clips, the model lacks a modality,
+    or writing the outputs would cost something that is not an earlier result.
     """
     import numpy as np
     import torch
@@ -24,13 +25,16 @@ def retrieve(dataset: Path, model: Path, metrics: Path, gallery: Path, params: R
     from cavmae.dataset.loader import ClipSet
     from cavmae.evaluation.embedding import check_features
     from cavmae.evaluation.gallery import Gallery, search, view_clips
-    from cavmae.evaluation.gallery_page import PAGE, write_gallery
+    from cavmae.evaluation.gallery_page import PAGE, WRITTEN, write_gallery
     from cavmae.evaluation.inference import embed_clips
     from cavmae.evaluation.retrieval import measure, rank_clips
     from cavmae.models.folder import check_sample_rate, read_model
+    from cavmae.outputs import check_replaceable, check_replaceable_file
     from cavmae.storage import write_json
     from cavmae.training.runs import prepare_torch
 
+    check_replaceable(gallery, (dataset, model, metrics), WRITTEN, "--gallery")
+    check_replaceable_file(metrics, (dataset, model), "retrieve", _holds_figures, "--metrics")
     prepare_torch(params.device, params.threads, params.seed)
     data = ClipSet(dataset)
     clips = data.split(params.split)
@@ -49,6 +53,15 @@ def retrieve(dataset: Path, model: Path, metrics: Path, gallery: Path, params: R
     write_json(metrics, {params.split: {"clips": len(clips), "retrieval": figures}})
     log.info("retrieve: %d %s clips -> %s and %s", len(clips), params.split, metrics, gallery / PAGE)
     return shown
+
+
+def _holds_figures(metrics: Path) -> bool:
+    """Whether a file holds what `retrieve` writes for machines."""
+    from cavmae.storage import read_json
+
+    document = read_json(metrics)
+    parts = list(document.values()) if isinstance(document, dict) else []
+    return bool(parts) and all(isinstance(part, dict) and part.keys() == {"clips", "retrieval"} for part in parts)
 
 
 def as_text(gallery: "Gallery", params: RetrieveParams) -> str:

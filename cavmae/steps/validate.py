@@ -24,8 +24,10 @@ def validate(clips: Path, shards: Path, out: Path, params: ValidateParams) -> "V
     docs/index.html, whether the gate opens or not: the caller asks `Verdict.failure()`. Raises InputError where an
     input is missing or malformed.
     """
-    from cavmae.dataset.validation import validate_dataset
+    from cavmae.dataset.validation import WRITTEN, validate_dataset
+    from cavmae.outputs import check_replaceable
 
+    check_replaceable(out, (clips, shards), WRITTEN)
     verdict = validate_dataset(clips, shards, out, params)
     log.info(
         "validate: %d of %d manifest rows accepted, %d inputs quarantined; %d expectations failed, %d warned -> %s",

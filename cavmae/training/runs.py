@@ -3,13 +3,14 @@
 import logging
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cavmae.errors import InputError
-from cavmae.models.folder import ModelConfig, fill_model_folder
+from cavmae.models.folder import ModelConfig, check_model_place, fill_model_folder
 from cavmae.storage import replace_folder, sha256_json, work_folder
 from cavmae.training.curves import CurveRow, write_curves
 from cavmae.training.engine import Engine
@@ -30,6 +31,11 @@ def prepare_torch(device: str, threads: int, seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
+
+
+def check_place(model: Path, step: str, inputs: Iterable[Path]) -> None:
+    """Raise InputError where training could not write its model folder in the end, or would lose something else there."""
+    check_model_place(model, step, inputs, more=(CURVES,), below=("epoch-*.safetensors",))
 
 
 def train(

@@ -138,15 +138,46 @@ def test_what_cannot_be_embedded_is_told_in_one_line(
 
     refused("broken.mp4: cannot be used (not_media:", out, videos / "broken.mp4")
     refused("nowhere.mp4: no such file", out, videos / "nowhere.mp4")
-    refused("not a validated data set", out, dataset=tmp_path)
-    refused("config.json: no such file", out, model=tmp_path)
+    (tmp_path / "empty").mkdir()
+    refused("not a validated data set", out, dataset=tmp_path / "empty")
+    refused("config.json: no such file", out, model=tmp_path / "empty")
     refused("tokens are those of one picture: set frames=middle, or features=pooled", out, features="tokens", frames="all")
     refused("torch sees no GPU", out, device="cuda")
-    refused("is a folder; give --out the name of a file", tmp_path)
+    refused("is a folder; name a file", tmp_path)
     refused("a.csv: its ending says no format; end it in .parquet or .npz, or set format", tmp_path / "a.csv")
     refused("ends in .parquet, but format is 'npz'; give --out embeddings.npz", out, format="npz")
     assert not out.exists() and list(tmp_path.glob("*.partial")) == []
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_what_is_read_and_what_others_wrote_is_not_overwritten(
+    tmp_path: Path, videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(tiny().dataset.parent, tmp_path / "data") / tiny().dataset.name  # its shards lie beside it
+    model = Path(shutil.copytree(tiny().pretrained, tmp_path / "model"))
+    film = Path(shutil.copyfile(videos / "-short.mp4", tmp_path / "v.mp4"))
+    np.savez(tmp_path / "mine.npz", a=np.arange(3))
+    pq.write_table(pq.read_table(data / "clips.parquet"), tmp_path / "mine.parquet")
+    (tmp_path / "link.npz").symlink_to(tmp_path / "mine.npz")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def refused(told: str, out: Path, *files: Path, **changes: Any) -> None:
+        assert embed(out, *files, model=model, dataset=data, **changes) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith(f"cavmae embed: {out}: {told}"), line
+
+    refused("is an input, and would be replaced", film, film, format="parquet")
+    refused(f"lies in {data}, an input", data / "clips.parquet")
+    refused(f"lies in {data}, an input", data / "new.parquet", film)
+    refused(f"lies in {model}, an input", model / "new.npz")
+    refused("is a link", tmp_path / "link.npz")
+    for name in ("mine.npz", "mine.parquet"):
+        refused("would be replaced, and no earlier `cavmae embed` wrote it; name another file with --out", tmp_path / name)
+    refused(f"cannot be made, {film} is not a folder", film / "a.npz")
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    (tmp_path / "a.npz").touch()
+    for name in ("a.npz", "a.npz", "b.parquet", "b.parquet"):  # an empty file, and earlier results
+        assert embed(tmp_path / name, split="val", model=model, dataset=data) == 0
 
 
 def test_features_that_are_not_finite_are_no_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,16 +148,33 @@ def test_what_cannot_be_exported_is_told_in_one_line(tmp_path: Path, capsys: pyt
 
 def test_nothing_but_an_earlier_export_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     code, error = export(capsys, folder, folder)
-    assert code == 2 and error == f"{folder}: holds files that are no earlier export; name another folder with --out"
+    assert code == 2 and error == f"{folder}: is an input, and would be replaced; name another place with --out"
     assert read_model(folder)[0].kind == "classifier"
     (tmp_path / "file").write_text("mine")
     code, error = export(capsys, folder, tmp_path / "file")
-    assert code == 2 and error == f"{tmp_path / 'file'}: is a file or a link; name a folder with --out"
+    assert code == 2 and f"{tmp_path / 'file'}: is a file or a link" in error
     code, error = export(capsys, folder, tmp_path / "file" / "below")
     assert code == 2 and f"cannot be made, {tmp_path / 'file'} is not a folder that can be written to" in error
     assert (tmp_path / "file").read_text() == "mine"
     (tmp_path / "link").symlink_to(folder)
     assert export(capsys, folder, tmp_path / "link")[0] == 2
+    code, error = export(capsys, folder, folder / "out")
+    assert code == 2 and f"{folder / 'out'}: lies in {folder}, an input" in error
+
+
+def test_a_folder_with_ones_own_files_beside_an_earlier_export_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], official: Path
+) -> None:
+    out = exported(tmp_path / "out", official, format="official")
+    (out / "notes.txt").write_text("mine")
+    code, error = export(capsys, official, out, format="official")
+    told = f"{out}: would be replaced as a whole, and holds 'notes.txt', which no earlier `cavmae export` wrote"
+    assert (code, error) == (2, f"{told}; name another folder with --out")
+    assert (out / "notes.txt").read_text() == "mine"
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "export.json").write_text("{}")
+    assert export(capsys, official, project, format="official")[0] == 2
 
 
 def test_a_folder_that_may_not_be_written_to_is_told_before_any_work(
@@ -173,9 +190,7 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_any_work(
 def test_a_graph_that_disagrees_with_torch_leaves_the_earlier_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "export.json").write_text("earlier")
+    out = exported(tmp_path / "out", folder, features="outside")
     before = shutil.copytree(out, tmp_path / "before")
     monkeypatch.setattr(onnx_file, "TOLERANCE", -1.0)
     with pytest.raises(StepFailed, match=r"model\.onnx: 'scores' differs from torch by .* nothing was kept; try another opset"):

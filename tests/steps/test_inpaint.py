@@ -183,7 +183,8 @@ def test_what_makes_no_sense_is_refused_in_one_line_before_any_work(
     assert "is a classifier" in refused(sample[0], model=tiny().classifier())
     assert refused(sample[0], tmp_path / "nowhere.mp4") == f"cavmae inpaint: {tmp_path / 'nowhere.mp4'}: no such file"
     assert "name video files, or a data set" in refused()
-    assert "not a validated data set" in refused(dataset=tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "not a validated data set" in refused(dataset=tmp_path / "empty")
     assert "nothing would be hidden" in refused(sample[0], mask_ratio_a=0, mask_ratio_v=0)
     assert "mask_mode" in refused(sample[0], mask_mode="diagonal")
     assert "torch sees no GPU" in refused(sample[0], device="cuda")
@@ -199,10 +200,16 @@ def test_other_peoples_files_are_not_replaced(tmp_path: Path, sample: list[Path]
     assert inpaint(films, films / "film.mp4") == 2
     assert "lies in it" in capsys.readouterr().err
     assert inpaint(notes, films / "film.mp4") == 2
-    assert "holds other things" in capsys.readouterr().err
+    assert "holds 'note.txt', which no earlier `cavmae inpaint` wrote" in capsys.readouterr().err
     assert inpaint(notes / "note.txt", films / "film.mp4") == 2
     assert "is a file" in capsys.readouterr().err
     assert (films / "film.mp4").is_file() and (notes / "note.txt").read_text() == "keep me"
+    out = tmp_path / "out"
+    assert inpaint(out, films / "film.mp4") == inpaint(out, films / "film.mp4") == 0
+    (out / "film" / "mine.wav").write_text("keep me")
+    capsys.readouterr()
+    assert inpaint(out, films / "film.mp4") == 2
+    assert "holds 'film/mine.wav', which" in capsys.readouterr().err and (out / "film" / "mine.wav").is_file()
 
 
 def test_a_model_that_went_to_pieces_is_a_failure_and_not_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

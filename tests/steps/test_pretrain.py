@@ -65,7 +65,7 @@ def test_a_classifier_and_a_folder_that_is_no_data_set_are_refused(tmp_path: Pat
     with pytest.raises(InputError, match="is a classifier; pretraining starts from an adapted or pretrained model"):
         train("pretrain", tmp_path, tiny().dataset, tiny().classifier())
     with pytest.raises(InputError, match=r"index\.json is missing; run `cavmae validate` first"):
-        train("pretrain", tmp_path, tmp_path, tiny().adapted)
+        train("pretrain", tmp_path / "out", tmp_path / "nothing", tiny().adapted)
 
 
 def test_the_objective_counts_and_masks_as_the_parameters_say() -> None:

@@ -60,7 +60,8 @@ def test_classifiers_all_frames_and_official_ties_are_at_hand(tmp_path: Path) ->
 
 
 def test_what_cannot_be_retrieved_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert retrieve(tmp_path, dataset=tmp_path) == 2
+    (tmp_path / "empty").mkdir()
+    assert retrieve(tmp_path, dataset=tmp_path / "empty") == 2
     assert "not a validated data set" in capsys.readouterr().err
     assert retrieve(tmp_path, model=tmp_path / "none") == 2
     assert "no such model folder" in capsys.readouterr().err
@@ -73,3 +74,41 @@ def test_what_cannot_be_retrieved_is_told_in_one_line(tmp_path: Path, capsys: py
     assert retrieve(tmp_path, split="all") == 2
     assert "'retrieve.split' is 'all'" in capsys.readouterr().err
     assert not (tmp_path / "retrieval.json").exists() and not (tmp_path / "gallery").exists()
+
+
+def test_only_an_earlier_gallery_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = Path(shutil.copytree(tiny().pretrained, tmp_path / "model"))
+    data = shutil.copytree(tiny().dataset.parent, tmp_path / "data") / tiny().dataset.name  # its shards lie beside it
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<title>mine</title>")
+    (tmp_path / "link").symlink_to(tmp_path / "site")
+
+    def run(gallery: Path, metrics: Path = tmp_path / "m.json") -> str:
+        words = ["--model", model, "--dataset", data, "--gallery", gallery, "--metrics", metrics]
+        code = main([*arguments("retrieve", replicates=0), *map(str, words)])
+        error = capsys.readouterr().err
+        assert code == (2 if error else 0) and error.count("\n") == bool(error)
+        return error.removeprefix("cavmae retrieve: ")
+
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for folder, told in (
+        (model, "is an input, and would be replaced; name another place with --gallery"),
+        (data / "gallery", f"lies in {data}, an input"),
+        (tmp_path, "would be replaced as a whole, and"),
+        (tmp_path / "site", "would be replaced as a whole, and holds 'index.html', which no earlier `cavmae retrieve` wrote"),
+        (tmp_path / "link", "is a file or a link"),
+        (model / "config.json", "is a file or a link"),
+    ):
+        assert run(folder).startswith(f"{folder}: {told}")
+    gallery = tmp_path / "gallery"
+    assert run(gallery, gallery / "m.json").startswith(
+        f"{gallery}: would be replaced as a whole, and {gallery / 'm.json'} lies in"
+    )
+    assert run(gallery, model / "config.json").startswith(f"{model / 'config.json'}: lies in {model}, an input")
+    (tmp_path / "m.json").write_text("{}")
+    assert "m.json: would be replaced, and no earlier `cavmae retrieve` wrote it" in run(gallery)
+    (tmp_path / "m.json").unlink()
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert run(gallery) == run(gallery) == ""
+    (gallery / "notes.txt").write_text("mine")
+    assert "holds 'notes.txt', which" in run(gallery) and (gallery / "notes.txt").is_file()

@@ -54,7 +54,7 @@ def run_facts() -> dict[str, Any]:
             latest[f"{line['step']} {next(iter(line['outputs'].values()), '')}".strip()] = line
     return {
         "run_id": os.environ.get(RUN_VARIABLE) or uuid.uuid4().hex,
-        "user": _user(),
+        "user": user_name(),
         "host": socket.gethostname(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": {"machine": platform.machine(), "system": platform.platform(), "cpus": os.cpu_count()},
@@ -62,7 +62,8 @@ def run_facts() -> dict[str, Any]:
     }
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return the name of who runs this, or the number where the system knows no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

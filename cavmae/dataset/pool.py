@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -115,6 +115,7 @@ def _start(folder: Path, job: _Job, write: Writer) -> _Worker:
 @contextlib.contextmanager
 def deaf_children() -> Iterator[None]:
     """Processes started within never hear Ctrl-C: their parent does, and ends them without a word of theirs."""
+    resource_tracker.ensure_running()  # starting it later, with the first process, would let SIGINT through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Parameters of `evaluate`, `predict`, `retrieve`, `embed` and `inpaint`."""
+"""Parameters of `evaluate`, `compare`, `predict`, `retrieve`, `embed` and `inpaint`."""
 
 from typing import Annotated, Literal
 
@@ -19,6 +19,21 @@ class EvaluateParams(Section):
     official_metrics: bool
     seed: Annotated[int, Field(ge=0)]
     examples: Annotated[int, Field(ge=0)]
+    device: Literal["cpu", "cuda"]
+    threads: Count
+
+
+class CompareParams(Section):
+    """On which clips the candidate meets the champion, and what it takes to be promoted."""
+
+    split: Literal["train", "val", "test"]
+    metric: Literal["mAP", "accuracy", "mAUC", "precision", "recall", "f1"]
+    rule: Literal["interval", "point", "not_worse"]
+    margin: Annotated[float, Field(ge=0, lt=1)]
+    replicates: Count
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+    batch_size: Count
     device: Literal["cpu", "cuda"]
     threads: Count
 

@@ -18,6 +18,8 @@ NAMES = (
     "average",
     "evaluate",
     "package",
+    "compare",
+    "promote",
     "predict",
     "retrieve",
     "embed",

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from cavmae.dataset.shards import OnClip, ShardTask, read_row, shard_paths, writ
 from cavmae.errors import StepFailed
 from cavmae.media.clip import Clip, ClipSettings
 from cavmae.storage import read_json
+from tests.conftest import REPOSITORY
 from tests.dataset.made import extract_params, tiny_film
 from tests.dataset.test_shards import row
 
@@ -104,6 +108,29 @@ def test_without_work_no_process_is_started(tmp_path: Path) -> None:
     began = time.monotonic()
     assert run(tmp_path / "out", [], write_with_traps, workers=500) == (set(), 0)
     assert time.monotonic() - began < 0.3
+
+
+def _blocked(pipe: Connection) -> None:
+    pipe.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+def test_every_worker_is_deaf_to_ctrl_c_the_first_of_a_program_too() -> None:
+    code = (
+        "from multiprocessing import get_context\n"
+        "from cavmae.dataset.pool import deaf_children\n"
+        "from tests.dataset.test_pool import _blocked\n"
+        "if __name__ == '__main__':\n"
+        "    context = get_context('spawn')\n"
+        "    for _ in range(2):\n"
+        "        ours, theirs = context.Pipe()\n"
+        "        with deaf_children():\n"
+        "            process = context.Process(target=_blocked, args=(theirs,))\n"
+        "            process.start()\n"
+        "        print(ours.recv())\n"
+        "        process.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_time_in_which_everything_stood_still_is_not_held_against_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:

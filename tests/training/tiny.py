@@ -43,6 +43,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "average": {"by": "last", "count": 3},
     "evaluate": {"replicates": 20, "examples": 1, "batch_size": 8, "threads": 1, "split": "test"},
     "package": {},
+    "compare": {"replicates": 20, "batch_size": 8, "threads": 1, "split": "test"},
+    "promote": {},
     "predict": {"threads": 1, "top": 3},
     "retrieve": {"threads": 1, "replicates": 20, "gallery_queries": 3},
     "embed": {"threads": 1},

@@ -1,0 +1,194 @@
+"""The registry: versions of a model, which of them is the champion, and how it became that; wherever it is kept."""
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cavmae.errors import InputError, StepFailed
+from cavmae.models.folder import CONFIG, WEIGHTS, model_fingerprint
+from cavmae.runlog import user_name
+
+_DIGITS = 16
+Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+Version = Annotated[str, Field(pattern=rf"\A[0-9a-f]{{{_DIGITS}}}\z")]
+Sentence = Annotated[str, Field(pattern=r"\A[^\x00-\x1f\x7f-\x9f]{1,1000}\z")]
+RunId = Annotated[str, Field(pattern=r"\A[^\x00-\x1f\x7f-\x9f]{1,200}\z")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Champion(_Record):
+    """champion.json. It also holds what a line of the history needs, so that the next run can write one that is missing."""
+
+    format: Literal[1] = 1
+    version: Version
+    sha256: Sha256
+    run_id: RunId
+    decision: Sha256
+    from_version: Version | None
+    reason: Sentence
+
+
+class Entry(_Record):
+    """A line of history.jsonl. `late`: written by a later run, because the one that promoted was killed before it could."""
+
+    time: str
+    who: str
+    run_id: RunId
+    decision: Sha256
+    outcome: Literal["promoted", "kept"]
+    candidate: Version
+    from_version: Version | None
+    to_version: Version | None
+    reason: Sentence
+    late: bool = False
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a decision says: these weights, measured against that champion, are to be promoted or not."""
+
+    run_id: str
+    decision: str  # SHA-256 of the decision's file
+    promote: bool
+    reason: str
+    weights: str
+    config: str
+    champion: str | None  # SHA-256 of its weights
+
+    @property
+    def version(self) -> str:
+        """The version that the candidate is or will be."""
+        return version_of(self.weights)
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What became of a proposal; `changed` is false where its run had been here before. `champion` is the version now."""
+
+    entry: Entry
+    champion: str | None
+    changed: bool
+
+
+def version_of(sha256: str) -> str:
+    """Return the name of the version with these weights."""
+    return sha256[:_DIGITS]
+
+
+class Registry(ABC):
+    """What every kind of registry does; one kind says how it reads, excludes others, stores, and moves the pointer.
+
+    The pointer is what counts: it moves in one atomic step, after the version is there and before the history tells of it.
+    """
+
+    @abstractmethod
+    def read_champion(self) -> Champion | None:
+        """Return the pointer, None before the first promotion; raises InputError where it is damaged."""
+
+    @abstractmethod
+    def history(self) -> list[Entry]:
+        """Return all entries, the oldest first; raises InputError where one is damaged."""
+
+    @abstractmethod
+    def model_folder(self, version: str) -> Path:
+        """Return a local folder with the files of a version."""
+
+    @abstractmethod
+    def add_version(self, model: Path, weights: str, config: str) -> str:
+        """Copy a model folder, whose files have these SHA-256, and return its version; equal weights are the same version."""
+
+    @abstractmethod
+    def exclusive(self, wait_s: float) -> AbstractContextManager[None]:
+        """Keep other promotions out, and clear away what a killed one left; raises StepFailed where that takes too long."""
+
+    @abstractmethod
+    def point(self, champion: Champion, expected: Champion | None) -> None:
+        """Move the pointer in one step; raises StepFailed where it is no longer the expected one."""
+
+    @abstractmethod
+    def append(self, entry: Entry) -> None:
+        """Add a line to the history."""
+
+    def promote(self, model: Path, proposal: Proposal, wait_s: float) -> Promotion:
+        """Carry out a proposal once. A second time, by the same run, nothing changes.
+
+        Raises InputError where the decision is not about `model`, or the run has proposed another candidate before, and
+        StepFailed where the champion is not the one that the candidate was measured against.
+        """
+        files = model_fingerprint(model)
+        for name, measured in ((WEIGHTS, proposal.weights), (CONFIG, proposal.config)):
+            if files[name] != measured:
+                raise InputError(
+                    f"{model}: the decision was made for another candidate: its {name} has the SHA-256 {measured[:_DIGITS]}..., "
+                    f"this one {files[name][:_DIGITS]}...; run `cavmae compare` again"
+                )
+        with self.exclusive(wait_s):
+            champion = self.read_champion()
+            self._complete(champion)
+            now = champion.version if champion else None
+            earlier = next((entry for entry in self.history() if entry.run_id == proposal.run_id), None)
+            if earlier is not None:
+                if earlier.candidate != proposal.version:
+                    raise InputError(
+                        f"run {proposal.run_id} has brought candidate {earlier.candidate} before, now it brings "
+                        f"{proposal.version}; give another run_id"
+                    )
+                return Promotion(earlier, now, changed=False)
+            _check_champion(champion, proposal)
+            to = now
+            if proposal.promote:
+                to = self.add_version(model, proposal.weights, proposal.config)
+                self.point(_pointer(proposal, now), champion)
+            entry = _entry(proposal, now, to)
+            self.append(entry)
+            return Promotion(entry, to, changed=True)
+
+    def _complete(self, champion: Champion | None) -> None:
+        """Write the line of a promotion that was killed between pointer and history."""
+        promoted = [entry for entry in self.history() if entry.outcome == "promoted"]
+        if champion is not None and champion.run_id not in [entry.run_id for entry in promoted]:
+            proposal = Proposal(champion.run_id, champion.decision, True, champion.reason, champion.sha256, "", None)
+            self.append(_entry(proposal, champion.from_version, champion.version, late=True))
+
+
+def _check_champion(champion: Champion | None, proposal: Proposal) -> None:
+    present = champion.sha256 if champion else None
+    if present != proposal.champion:
+        measured, there = (version_of(sha256) if sha256 else "none" for sha256 in (proposal.champion, present))
+        raise StepFailed(
+            f"the decision was made against champion {measured}, the champion now is {there}: run `cavmae compare` again"
+        )
+
+
+def _pointer(proposal: Proposal, before: str | None) -> Champion:
+    return Champion(
+        version=proposal.version,
+        sha256=proposal.weights,
+        run_id=proposal.run_id,
+        decision=proposal.decision,
+        from_version=before,
+        reason=proposal.reason,
+    )
+
+
+def _entry(proposal: Proposal, before: str | None, after: str | None, late: bool = False) -> Entry:
+    return Entry(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=user_name(),
+        run_id=proposal.run_id,
+        decision=proposal.decision,
+        outcome="promoted" if proposal.promote else "kept",
+        candidate=proposal.version,
+        from_version=before,
+        to_version=after,
+        reason=proposal.reason,
+        late=late,
+    )

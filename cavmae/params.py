@@ -64,6 +64,13 @@ def load_section(
         raise InputError("; ".join(_explain(name, path, file, detail, origin) for detail in error.errors())) from None
 
 
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong with a document, after the key that it is wrong with, where it is one."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"key '{where}': {first['msg']}" if where else str(first["msg"])
+
+
 def section_names(path: Path) -> tuple[str, ...]:
     """Return the names of the sections of a parameter file, in its order."""
     return tuple(str(name) for name in read_yaml(path))

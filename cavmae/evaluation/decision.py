@@ -10,6 +10,7 @@ from cavmae.errors import InputError
 from cavmae.evaluation.comparison import Comparison
 from cavmae.evaluation.params import CompareParams
 from cavmae.models.registry import Sentence, Sha256
+from cavmae.params import first_problem
 from cavmae.storage import read_json
 
 
@@ -65,7 +66,4 @@ def read_decision(path: Path) -> Decision:
     try:
         return Decision.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        key = f"key '{where}': " if where else ""
-        raise InputError(f"{path}: is not what `compare` writes: {key}{first['msg']}; run `cavmae compare` first") from None
+        raise InputError(f"{path}: is not what `compare` writes: {first_problem(error)}; run `cavmae compare` first") from None

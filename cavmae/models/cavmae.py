@@ -146,14 +146,21 @@ class CAVMAE(AudioVisualEncoder):
         return self.final_norm(self.blocks_u[-1](tokens, modality), modality)
 
     def forward_decoder(
-        self, x: Tensor, mask_a: Tensor, ids_restore_a: Tensor, mask_v: Tensor, ids_restore_v: Tensor
+        self,
+        x: Tensor,
+        mask_a: Tensor,
+        ids_restore_a: Tensor,
+        mask_v: Tensor,
+        ids_restore_v: Tensor,
+        kept_a: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predict every patch from the latent [B, Ka+Kv, D]: audio [B, La, p*p] and picture [B, Lv, p*p*C].
 
-        Masks and places are those that `forward_encoder` returns.
+        Masks and places are those that `forward_encoder` returns. `kept_a`, Ka, spares asking the device for it.
         """
         x = self.decoder_embed(x)
-        kept_a = mask_a.shape[1] - int(mask_a[0].sum())  # every clip keeps as many
+        if kept_a is None:
+            kept_a = mask_a.shape[1] - int(mask_a[0].sum())  # every clip keeps as many
         a = self._with_mask_tokens(x[:, :kept_a], ids_restore_a) + self.decoder_pos_embed_a + self.decoder_modality_a
         v = self._with_mask_tokens(x[:, kept_a:], ids_restore_v) + self.decoder_pos_embed_v + self.decoder_modality_v
         x = torch.cat([a, v], dim=1)  # [B, La+Lv, Dd]
@@ -214,7 +221,7 @@ class CAVMAE(AudioVisualEncoder):
         zero = audio.new_zeros(())
         loss_mae_a = loss_mae_v = loss_mae = loss_c = c_acc = zero
         if mae_loss_weight != 0:
-            pred_a, pred_v = self.forward_decoder(*encoded[:5])
+            pred_a, pred_v = self.forward_decoder(*encoded[:5], kept_a=encoded.latent_c_a.shape[1])
             parts_a = _parts(replicas, audio, pred_a, encoded.mask_a)
             parts_v = _parts(replicas, imgs, pred_v, encoded.mask_v)
             loss_mae_a = torch.stack([self.forward_mae_loss(x, pred, mask, "a") for x, pred, mask in parts_a]).sum()
@@ -240,7 +247,7 @@ class CAVMAE(AudioVisualEncoder):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return predictions [B, La, p*p] and [B, Lv, p*p*C], masks [B, La] and [B, Lv], and the two losses."""
         encoded = self.forward_encoder(audio, imgs, mask_ratio_a, mask_ratio_v, mask_mode, noise_a, noise_v)
-        pred_a, pred_v = self.forward_decoder(*encoded[:5])
+        pred_a, pred_v = self.forward_decoder(*encoded[:5], kept_a=encoded.latent_c_a.shape[1])
         mask_a, mask_v = encoded.mask_a, encoded.mask_v
         loss_a = self.forward_mae_loss(audio, pred_a, mask_a, "a")
         loss_v = self.forward_mae_loss(imgs, pred_v, mask_v, "v")

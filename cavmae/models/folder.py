@@ -16,6 +16,7 @@ from cavmae.models.cavmae import CAVMAE
 from cavmae.models.cavmaeft import CAVMAEFT, Mode
 from cavmae.models.encoder import AudioVisualEncoder, Modalities
 from cavmae.outputs import Written, check_replaceable, lineage_says
+from cavmae.params import first_problem
 from cavmae.storage import read_json, replace_folder, sha256_file, write_atomic, write_json
 
 CONFIG, WEIGHTS, LINEAGE = "config.json", "model.safetensors", "lineage.json"
@@ -161,10 +162,7 @@ def read_config(folder: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        key = f"key '{where}': " if where else ""
-        raise InputError(f"{folder / CONFIG}: {key}{first['msg']}") from None
+        raise InputError(f"{folder / CONFIG}: {first_problem(error)}") from None
 
 
 def check_modalities(config: ModelConfig, folder: Path, task: str) -> None:

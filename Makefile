@@ -49,8 +49,10 @@ control: $(STAMP) ## measure retrieval on the control set, where sound and pictu
 	python -m benchmarks.control
 
 requirements: $(STAMP) ## pin the requirements anew from requirements/*.in
-	for group in data train dev; do \
-		uv pip compile --quiet --no-header --python-version 3.11 requirements/$$group.in -o requirements/$$group.txt || exit 1; \
+	uv pip compile --quiet --no-header --python-version 3.11 requirements/dev.in -o requirements/dev.txt
+	for group in data train pipelines image-data image-train; do \
+		uv pip compile --quiet --no-header --python-version 3.11 -c requirements/dev.txt requirements/$$group.in \
+			-o requirements/$$group.txt || exit 1; \
 	done
 
 clean: ## remove what the project made, but for the virtual environment

@@ -87,10 +87,10 @@ def _run(step: Step, options: argparse.Namespace) -> int:
         elif artifact.optional and (value == _NONE or (value is None and not Path(artifact.path).exists())):
             paths[artifact.name] = None
         else:
-            paths[artifact.name] = Path(artifact.path if value is None else value)
+            paths[artifact.name] = artifact.place(artifact.path if value is None else value)
     for artifact in step.outputs:
         place = paths[artifact.name]
-        if place is not None and Path(artifact.path).suffix and place.is_dir():
+        if place is not None and Path(artifact.path).suffix and Path(place).is_dir():
             raise InputError(f"{_flag(artifact.name)} {place}: is a folder; name a file")
     with recorded(step.name, {artifact.name: str(paths[artifact.name]) for artifact in step.outputs}):
         result = step.run(params, paths)

@@ -51,7 +51,18 @@ def load_section(
     An unknown key, a wrong type or an impossible value raises InputError naming the key, the value and what is
     allowed.
     """
-    section = _read_section(name, path)
+    return check_section(model, name, read_section(name, path), path, overrides, overlay)
+
+
+def check_section(
+    model: type[SectionType],
+    name: str,
+    section: dict[str, Any],
+    path: Path,
+    overrides: Sequence[str] = (),
+    overlay: Overlay | None = None,
+) -> SectionType:
+    """As `load_section`, for the content of a section that was read already, and is changed; messages name it after `path`."""
     origin: dict[str, str] = {}  # of the keys that do not come from the file itself; an override stands in no file
     if overlay is not None:
         keys = _apply_overlay(section, overlay.values, f"section '{name}' of {path}", overlay.path)
@@ -80,7 +91,7 @@ def knobs(name: str, path: Path) -> dict[str, tuple[Any, str]]:
     """Return `{dotted key: (default, comment)}` of one section, in file order; the comment is the knob's documentation."""
     comments: dict[str, str] = {}
     trail: list[tuple[int, str]] = []
-    section = _read_section(name, path)
+    section = read_section(name, path)
     for line in path.read_text(encoding="utf-8").splitlines():
         found = re.match(r"^( *)([A-Za-z_][\w-]*):(.*)$", line)
         if not found:
@@ -103,7 +114,7 @@ def knobs(name: str, path: Path) -> dict[str, tuple[Any, str]]:
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
-    """Return the mapping in a YAML file, empty where it holds another thing; raises InputError where it cannot be read."""
+    """Return the mapping in a YAML file, empty where it holds nothing; raises InputError where it cannot be read or is none."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -114,10 +125,13 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
-    return document if isinstance(document, dict) else {}
+    if document is not None and not isinstance(document, dict):
+        raise InputError(f"{path}: holds no mapping of keys to values")
+    return document or {}
 
 
-def _read_section(name: str, path: Path) -> dict[str, Any]:
+def read_section(name: str, path: Path) -> dict[str, Any]:
+    """Return one section of a parameter file as it stands there; raises InputError where there is none."""
     if not path.exists():
         raise InputError(f"{path}: no such file; name the parameter file with --params")
     section = read_yaml(path).get(name)

@@ -24,10 +24,13 @@ def _path() -> Path:
 
 @contextmanager
 def recorded(step: str, outputs: dict[str, str]) -> Iterator[None]:
-    """Write a line with start and duration of the step when it has finished; one without outputs leaves no trace."""
+    """Write a line with start and duration of the step when it has finished; one without outputs leaves no trace.
+
+    Of several processes that a launcher started as one (RANK), the first writes it.
+    """
     started, clock = datetime.now(UTC), time.monotonic()
     yield
-    if not outputs:
+    if not outputs or os.environ.get("RANK", "0") != "0":
         return
     line = {
         "step": step,

@@ -83,15 +83,21 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Return the JSON value in `path`; a missing or malformed file raises InputError."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Return the JSON value in a text that comes from `where`; raises InputError for a malformed one."""
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
+        raise InputError(f"{where}, line {error.lineno}: not valid JSON ({error.msg})") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
-        raise InputError(f"{path}: not valid JSON ({str(error).partition(';')[0]})") from None
+        raise InputError(f"{where}: not valid JSON ({str(error).partition(';')[0]})") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -2,10 +2,14 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from cavmae import stores
+from tests.s3_service import S3Service
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -33,3 +37,22 @@ def formula(golden: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def s3_service() -> Iterator[S3Service]:
+    """One S3 service for the whole test run; `s3_server` is what tests take."""
+    service = S3Service()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def s3_server(s3_service: S3Service, monkeypatch: pytest.MonkeyPatch) -> S3Service:
+    """An S3 service on this machine: `endpoint`, `bucket()` for a new bucket, and what boto3 needs set in the environment."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in s3_service.environment.items():
+        monkeypatch.setenv(name, value)
+    stores._bucket.cache_clear()  # a connection of an earlier test may have had other credentials
+    return s3_service

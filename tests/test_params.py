@@ -82,7 +82,7 @@ def test_a_typo_in_the_file_is_named(tmp_path: Path) -> None:
         ("[" * 5000, "not valid YAML"),
         ("", "section 'extract' is missing"),
         ("extract: 3", "section 'extract' is missing"),
-        ("- extract", "section 'extract' is missing"),
+        ("- extract", "holds no mapping"),
         (b"\xff\xfe\0", "cannot be read"),
         (
             edited("  workers: 2                   # decoding", "  workers: lots # "),

@@ -10,7 +10,7 @@ from tests.training.tiny import REPOSITORY
 
 PACKAGE = REPOSITORY / "cavmae"
 ORDER = [
-    {"errors", "storage", "outputs", "params", "progress", "runlog"},
+    {"errors", "storage", "stores", "stores_folder", "stores_s3", "locations", "outputs", "params", "progress", "runlog"},
     {"media"},
     {"dataset"},
     {"features"},

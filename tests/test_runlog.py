@@ -30,6 +30,14 @@ def test_a_failed_command_leaves_no_line(work: Path) -> None:
     assert run_facts()["steps"] == {} and not work.exists()
 
 
+def test_of_several_processes_the_first_writes_the_line(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank in ("1", "0", "2"):
+        monkeypatch.setenv("RANK", rank)
+        with recorded("finetune", {"model": rank}):
+            pass
+    assert set(run_facts()["steps"]) == {"finetune 0"}
+
+
 def test_a_line_that_was_being_written_when_it_was_killed_spoils_no_other(work: Path) -> None:
     with recorded("extract", {"out": "x"}):
         pass

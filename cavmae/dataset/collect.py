@@ -2,10 +2,11 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cavmae.dataset.examining import Examination
 from cavmae.dataset.hashing import HashJournal
 from cavmae.dataset.ingestion import (
     Window,
@@ -15,10 +16,11 @@ from cavmae.dataset.ingestion import (
     split_unprintable,
 )
 from cavmae.dataset.labels import Label, read_labels, write_labels
+from cavmae.dataset.memory import Memory
 from cavmae.dataset.params import IngestParams
 from cavmae.dataset.placement import Placement
 from cavmae.dataset.schema import CLIPS, QUARANTINE, Row, read_rows, write_table
-from cavmae.dataset.sources import Candidate, read_source, with_weights
+from cavmae.dataset.sources import Candidate, read_source, same_directory, with_weights
 from cavmae.errors import InputError
 from cavmae.storage import read_json, remove_leftovers, sha256_json, work_folder, write_json
 
@@ -30,15 +32,23 @@ def collect(out: Path, params: IngestParams) -> dict[str, int]:
     remove_leftovers(out)
     candidates, facts = _candidates(out, params)
     source = {"source": params.source, "val_source": params.val_source, "test_source": params.test_source}
-    previous = _previous(out, source)
+    identity = _identity(source)
+    key = sha256_json(identity)[:16]
+    journal, stored_journal = (work_folder("ingest") / f"{key}{ending}" for ending in (".jsonl", ".stored.jsonl"))
     out.mkdir(parents=True, exist_ok=True)  # seen now rather than after hours of hashing
+    memory = Memory(params.memory, identity) if params.memory else None
+    if memory is not None:
+        memory.recall(out, [journal, stored_journal])
+    previous = _previous(out, identity)
     log.info("ingest: %d inputs in %s", len(candidates), params.source)
     candidates, unnamed = split_unprintable(candidates)
     labels = _labels(candidates, params.labels_csv, _labels_before(out, previous))
-    candidates, rejected = reject_at_sight(candidates)
+    examination = Examination(stored_journal, measure=params.hop_s is not None)
+    found = examination.look_into((candidate.stored for candidate in candidates if candidate.stored), params.workers)
+    candidates, rejected = reject_at_sight(candidates, found)
     candidates = cut_windows(candidates, Window(params.window_s, params.hop_s))
-    journal = HashJournal(work_folder("ingest") / f"{sha256_json(source)[:16]}.jsonl")
-    hashes = journal.hash_files((candidate.path for candidate in candidates), params.workers)
+    files = (candidate.path for candidate in candidates if not candidate.stored)
+    hashes = HashJournal(journal).hash_files(files, params.workers)
     # clips of a split that has a source of its own are not taken from elsewhere
     val_share = 0.0 if params.val_source else params.val_share
     test_share = 0.0 if params.test_source else params.test_share
@@ -57,6 +67,8 @@ def collect(out: Path, params: IngestParams) -> dict[str, int]:
     write_table(out / "quarantine.parquet", quarantine, QUARANTINE)
     write_json(out / "source.json", {**source, **facts})
     write_table(out / "clips.parquet", rows, CLIPS)
+    if memory is not None:
+        memory.keep(out, [journal, stored_journal])
     splits = Counter(row["split"] for row in rows)
     return {
         "clips": len(rows),
@@ -78,7 +90,7 @@ def _candidates(out: Path, params: IngestParams) -> tuple[list[Candidate], dict[
         return sample_candidates(settings, out / "sample", params.workers), {"ceiling": ceilings}
     candidates = read_source(params.source)
     if params.weights_csv is not None:
-        candidates = with_weights(candidates, Path(params.weights_csv), params.source)
+        candidates = with_weights(candidates, params.weights_csv, params.source)
     for extra, split in ((params.val_source, "val"), (params.test_source, "test")):
         if extra:
             candidates += [replace(candidate, split=split) for candidate in read_source(extra)]
@@ -88,7 +100,7 @@ def _candidates(out: Path, params: IngestParams) -> tuple[list[Candidate], dict[
 def _labels(candidates: Sequence[Candidate], labels_csv: str | None, before: list[Label]) -> list[Label]:
     """The label list as given; without one, the labels of earlier runs in their order, then new ones sorted by name."""
     if labels_csv is not None:
-        labels = read_labels(Path(labels_csv))
+        labels = read_labels(labels_csv)
         known = {label.mid for label in labels}
         for candidate in candidates:
             unknown = [name for name in candidate.labels if name not in known]
@@ -109,11 +121,19 @@ def _labels_before(out: Path, previous: list[Row]) -> list[Label]:
     return read_labels(out / "labels.csv")
 
 
-def _previous(out: Path, source: dict[str, str | None]) -> list[Row]:
-    """The manifest of an earlier run on the same source; another source starts afresh."""
+def _identity(source: Mapping[str, str | None]) -> dict[str, str | None]:
+    """What stays the same when the data of a source grows."""
+    return {key: same_directory(value) if value else None for key, value in source.items()}
+
+
+def _previous(out: Path, identity: dict[str, str | None]) -> list[Row]:
+    """The manifest of an earlier run on the same source, or on another version of a folder that DVC tracks.
+
+    Another source starts afresh.
+    """
     if not (out / "clips.parquet").is_file() or not (out / "source.json").is_file():
         return []
     before = read_json(out / "source.json")
-    if any(before.get(key) != value for key, value in source.items()):
+    if _identity({key: before.get(key) for key in identity}) != identity:
         return []
     return list(read_rows(out / "clips.parquet", CLIPS))

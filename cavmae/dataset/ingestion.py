@@ -1,16 +1,20 @@
 """From candidates to the clip manifest: which inputs become clips, under which id, in which split, in which shard."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cavmae.dataset.examining import Refused
 from cavmae.dataset.identity import frame_folders, video_id, with_pictures
 from cavmae.dataset.placement import Placement, place, plan_shards
 from cavmae.dataset.schema import Row
 from cavmae.dataset.sources.candidate import Candidate, is_link, is_there, portable, printable
+from cavmae.dataset.sources.stored import StoredFile
 from cavmae.media.clip import MediaRejected
 from cavmae.media.sniff import media_duration, sniff
+
+_NOT_PLAIN = "The name holds `..`, an empty part or control characters, or is no valid text; rename the object."
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,22 @@ class Window:
     hop_s: float | None
 
 
-def reject_at_sight(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Row]]:
-    """Split candidates into those worth reading and quarantine rows for the missing, empty and non-media ones."""
+def reject_at_sight(
+    candidates: Iterable[Candidate], stored: Mapping[StoredFile, StoredFile | Refused] | None = None
+) -> tuple[list[Candidate], list[Row]]:
+    """Split candidates into those worth reading and quarantine rows for the missing, empty and non-media ones.
+
+    `stored` is what was found of those that lie in a store; it is kept with those that are accepted.
+    """
     accepted, quarantine = [], []
     for candidate in candidates:
+        found = stored[candidate.stored] if stored and candidate.stored else None
+        if isinstance(found, StoredFile):
+            accepted.append(replace(candidate, stored=found))
+            continue
+        if isinstance(found, Refused):
+            quarantine.append(quarantine_row(candidate, found.reason, found.detail or _missing(candidate)))
+            continue
         try:
             if is_there(candidate.path):
                 sniff(candidate.path)
@@ -32,11 +48,14 @@ def reject_at_sight(candidates: Iterable[Candidate]) -> tuple[list[Candidate], l
             elif is_link(candidate.path):
                 quarantine.append(quarantine_row(candidate, "missing_file", "This is a link to a file that is not there."))
             else:
-                sentence = candidate.missing or f"There is no such file; it is named in {candidate.where}."
-                quarantine.append(quarantine_row(candidate, "missing_file", sentence))
+                quarantine.append(quarantine_row(candidate, "missing_file", _missing(candidate)))
         except MediaRejected as rejection:
             quarantine.append(quarantine_row(candidate, rejection.reason, rejection.detail))
     return accepted, quarantine
+
+
+def _missing(candidate: Candidate) -> str:
+    return candidate.missing or f"There is no such file; it is named in {candidate.where}."
 
 
 def cut_windows(candidates: Iterable[Candidate], window: Window) -> list[Candidate]:
@@ -49,7 +68,8 @@ def cut_windows(candidates: Iterable[Candidate], window: Window) -> list[Candida
             end = candidate.end_s if candidate.end_s is not None else start + window.window_s
             cut.append(replace(candidate, start_s=start, end_s=end))
             continue
-        duration = _duration(candidate.path) or window.window_s
+        measured = candidate.stored.duration_s if candidate.stored else _duration(candidate.path)
+        duration = measured or window.window_s
         count = max(1, 1 + math.floor((duration - window.window_s) / window.hop_s + 1e-6))
         for number in range(count):
             at = round(number * window.hop_s, 3)
@@ -74,6 +94,7 @@ def build_manifest(
 ) -> tuple[list[Row], list[Row]]:
     """Return manifest rows, sorted by shard, and quarantine rows of unreadable and duplicate files.
 
+    `hashes` are those of the files that lie in no store; the others carry theirs.
     A clip that `previous` holds (same path and window) keeps its id and its shard, a group that it holds keeps its split,
     unless the source itself names another split.
     """
@@ -89,7 +110,8 @@ def build_manifest(
         return _key(candidate) not in known
 
     for candidate in sorted(candidates, key=is_new):
-        digest = hashes[candidate.path]
+        stored = candidate.stored
+        digest = stored.sha256 or "" if stored else hashes[candidate.path]
         if isinstance(digest, OSError):
             quarantine.append(quarantine_row(candidate, "unreadable_file", f"The file cannot be read ({digest.strerror})."))
             continue
@@ -101,7 +123,7 @@ def build_manifest(
         if content in first_with:
             quarantine.append(quarantine_row(candidate, "duplicate", _duplicate(candidate, first_with[content])))
             continue
-        path = portable(candidate.path)
+        path = candidate.shown
         first_with[content] = candidate
         before = known.get(_key(candidate))
         group = candidate.group or (before["group"] if before else group_of.get(digest, path))
@@ -119,9 +141,10 @@ def build_manifest(
                 "split": candidate.split,
                 "shard": before["shard"] if before else None,
                 "sha256": digest,
-                "bytes": candidate.path.stat().st_size,
+                "bytes": stored.size if stored else candidate.path.stat().st_size,
                 "source": source,
                 "weight": candidate.weight,
+                "object": stored.place if stored and stored.place != path else None,
             }
         )
     place(rows, previous, placement)
@@ -130,12 +153,12 @@ def build_manifest(
 
 
 def _where(candidate: Candidate) -> str:
-    return f"{portable(candidate.path)} {candidate.start_s} {candidate.end_s}"
+    return f"{candidate.shown} {candidate.start_s} {candidate.end_s}"
 
 
 def _duplicate(candidate: Candidate, kept: Candidate) -> str:
-    path = portable(kept.path)
-    if portable(candidate.path) != path:
+    path = kept.shown
+    if candidate.shown != path:
         return f"The file has the same content as {path}, which is kept."
     sentence = f"The same clip of this file stands in {kept.where}, which is kept"
     return f"{sentence}; write its labels together there." if candidate.labels != kept.labels else f"{sentence}."
@@ -145,7 +168,7 @@ def quarantine_row(candidate: Candidate, reason: str, detail: str) -> Row:
     """A row of the quarantine table for an input that `ingest` rejects."""
     return {
         "video_id": None,
-        "path": printable(portable(candidate.path)),
+        "path": printable(candidate.shown),
         "step": "ingest",
         "reason": reason,
         "detail": detail,
@@ -153,10 +176,15 @@ def quarantine_row(candidate: Candidate, reason: str, detail: str) -> Row:
 
 
 def split_unprintable(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Row]]:
-    """Reject files whose name is not valid UTF-8: no table, tar or URI could name them."""
+    """Reject files whose name is not valid UTF-8, and in a store not plain: no table, tar or URI could name them."""
     accepted, quarantine = [], []
     for candidate in candidates:
-        if printable(str(candidate.path)) == str(candidate.path):
+        if candidate.stored:
+            if candidate.stored.well_named:
+                accepted.append(candidate)
+            else:
+                quarantine.append(quarantine_row(candidate, "bad_file_name", _NOT_PLAIN))
+        elif printable(str(candidate.path)) == str(candidate.path):
             accepted.append(candidate)
         else:
             quarantine.append(quarantine_row(candidate, "bad_file_name", "The file name is not valid UTF-8; rename the file."))
@@ -164,4 +192,4 @@ def split_unprintable(candidates: Iterable[Candidate]) -> tuple[list[Candidate],
 
 
 def _key(candidate: Candidate) -> tuple[str, float | None, float | None]:
-    return portable(candidate.path), candidate.start_s, candidate.end_s
+    return candidate.shown, candidate.start_s, candidate.end_s

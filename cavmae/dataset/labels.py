@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cavmae.errors import InputError
 from cavmae.storage import write_atomic
+from cavmae.stores import read_text
 
 _HEADER = ["index", "mid", "display_name"]
 
@@ -19,7 +20,7 @@ class Label:
     display_name: str
 
 
-def read_labels(path: Path) -> list[Label]:
+def read_labels(path: Path | str) -> list[Label]:
     """Return the labels of a label CSV in order of their index; raises InputError naming the row that is wrong."""
     labels: dict[int, Label] = {}
     for row, record in read_csv(path):
@@ -48,17 +49,12 @@ def write_labels(path: Path, labels: list[Label]) -> None:
         writer.writerows([index, label.mid, label.display_name] for index, label in enumerate(labels))
 
 
-def read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return `(row number, {column: value})` of a CSV with a header; column names are stripped and in lower case.
+def read_csv(path: Path | str) -> list[tuple[int, dict[str, str]]]:
+    """Return `(row number, {column: value})` of a CSV with a header, a file or on S3; column names are stripped, in lower case.
 
     The header is row 1. Raises InputError for a file that cannot be read as UTF-8 CSV.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a UTF-8 CSV ({error})") from None
+    text = read_text(path)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:

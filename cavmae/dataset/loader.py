@@ -13,9 +13,11 @@ import numpy as np
 
 from cavmae.dataset.labels import Label, read_labels
 from cavmae.dataset.schema import CLIPS, read_rows
-from cavmae.dataset.tar import read_clip_members
+from cavmae.dataset.shelf import LOCATION, Shelf
+from cavmae.dataset.tar import Shard, read_clip_members
 from cavmae.errors import InputError
 from cavmae.storage import read_json
+from cavmae.stores import ahead
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ class ClipRecord:
     path: str
     group: str
     labels: tuple[int, ...]
-    shard: Path
+    shard: Shard
     offset: int
     length: int
     weight: float | None = None
@@ -37,6 +39,13 @@ class ClipRecord:
     def members(self) -> dict[str, bytes]:
         """Read `{suffix: content}` from the shard."""
         return read_clip_members(self.shard, self.offset, self.length)
+
+
+def read_clips(clips: Sequence[ClipRecord]) -> Iterator[dict[str, bytes]]:
+    """Yield the members of clips, in order; those of shards on S3 are read side by side."""
+    if not clips:
+        return iter(())
+    return ahead(ClipRecord.members, clips, clips[0].shard.store.threads)
 
 
 class ClipSet:
@@ -48,24 +57,26 @@ class ClipSet:
                 raise InputError(f"{folder}: not a validated data set, {name} is missing; run `cavmae validate` first")
         _warn_of_a_closed_gate(folder)
         index = read_json(folder / "index.json")
+        shelf = Shelf.beside(folder)
+        if shelf is None or "shards_root" in index:
+            raise InputError(f"{folder}: was validated by an earlier version, {LOCATION} is missing; run `cavmae validate` again")
         self.folder = folder
         self.settings: dict[str, object] = index["settings"]
         self.ceiling: dict[str, float] = index.get("ceiling", {})  # best possible accuracy, where the source knows it
         self.labels: list[Label] = read_labels(folder / "labels.csv")
-        root = folder / index["shards_root"]
         position = {label.mid: number for number, label in enumerate(self.labels)}
         members: dict[str, dict[str, tuple[int, int]]] = {}
         self.longest_s = 0.0  # of all clips, as decoded
-        for shard in index["shards"]:
-            record = read_json(root / f"{shard['name']}.json")
-            members[shard["name"]] = record["members"]
+        names = [shard["name"] for shard in index["shards"]]
+        for name, record in zip(names, shelf.records(names), strict=True):
+            members[name] = record["members"]
             self.longest_s = max([self.longest_s, *(facts["duration_s"] for facts in record["facts"])])
         self.splits: dict[str, list[ClipRecord]] = {"train": [], "val": [], "test": []}
         for row in read_rows(folder / "clips.parquet", CLIPS):
             offset, length = members[row["shard"]][row["video_id"]]
             labels = tuple(sorted(position[name] for name in row["labels"]))
-            tar = root / f"{row['shard']}.tar"
-            clip = ClipRecord(row["video_id"], row["path"], row["group"], labels, tar, offset, length, row["weight"])
+            shard = shelf.shard(row["shard"])
+            clip = ClipRecord(row["video_id"], row["path"], row["group"], labels, shard, offset, length, row["weight"])
             self.splits[row["split"]].append(clip)
 
     def split(self, name: str) -> list[ClipRecord]:

@@ -28,6 +28,7 @@ class IngestParams(Section):
     source: Annotated[str, Field(min_length=1)]
     val_source: str | None
     test_source: str | None
+    memory: Annotated[str, Field(min_length=1)] | None
     watch: str
     labels_csv: str | None
     weights_csv: str | None
@@ -65,4 +66,18 @@ class ExtractParams(Section):
     silence_dbfs: Annotated[float, Field(le=0)]
     max_pixels: Annotated[int, Field(ge=1)]
     clip_timeout_s: Positive
+    max_download_bytes: Annotated[int, Field(ge=1)]
     workers: Annotated[int, Field(ge=1, le=512)]
+    store: Annotated[str, Field(min_length=1)] | None
+    part: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}/[1-9][0-9]{0,5}$")] | None
+
+    @model_validator(mode="after")
+    def _part_has_a_place(self) -> "ExtractParams":
+        if self.part is None:
+            return self
+        number, _, of = self.part.partition("/")
+        if int(number) > int(of):
+            raise ValueError(f"part {self.part} does not exist; the last one is {of}/{of}")
+        if self.store is None:
+            raise ValueError("a part is put together with the others through a store; name one, a folder or s3://bucket/prefix")
+        return self

@@ -6,6 +6,7 @@ poisoned, a new worker takes its place, and the shard starts over without the cl
 
 import contextlib
 import logging
+import shutil
 import signal
 import time
 from collections import deque
@@ -16,8 +17,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from cavmae.dataset.fetching import fetching_folder
 from cavmae.dataset.shards import OnClip, ShardTask, write_shard
-from cavmae.errors import StepFailed
+from cavmae.errors import InputError, StepFailed
 from cavmae.storage import remove_leftovers
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,8 @@ def write_shards(
     """Write every shard of `tasks` into `folder`, `workers` at a time; yield the name of each as it is done.
 
     `on_clip` is called once for every clip that is read. `write`, a function of a module, writes one shard. Raises
-    StepFailed where a worker fails for another reason than a clip, such as a full disk; no half-written file is left then.
+    StepFailed, or InputError, where a worker fails for another reason than a clip, such as a full disk; no half-written
+    file is left then.
     """
     again: deque[_Job] = deque()
     waiting = map(_Job, tasks)
@@ -148,7 +151,7 @@ def _listen(worker: _Worker, now: float, on_clip: Callable[[], None]) -> str | N
                 worker.job = None
                 return str(value)
             else:
-                raise StepFailed(value)
+                raise (InputError if kind == "refused" else StepFailed)(value)
     except (EOFError, ConnectionResetError):
         worker.gone = True
     return None
@@ -176,6 +179,8 @@ def _kill(folder: Path, worker: _Worker) -> None:
     worker.process.join()
     worker.pipe.close()
     remove_leftovers(folder, worker.process.pid)
+    if worker.process.pid is not None:
+        shutil.rmtree(fetching_folder(folder, worker.process.pid), ignore_errors=True)
 
 
 def _work(folder: Path, pipe: Connection, write: Writer) -> None:
@@ -188,6 +193,9 @@ def _work(folder: Path, pipe: Connection, write: Writer) -> None:
                 write(folder, task, lambda video_id: pipe.send(("clip", video_id)))
             except (BrokenPipeError, ConnectionResetError):
                 raise
+            except (InputError, StepFailed) as error:
+                pipe.send(("refused" if isinstance(error, InputError) else "failed", str(error)))
+                return
             except OSError as error:
                 pipe.send(("failed", f"shard {task.name} cannot be written to {folder} ({error.strerror or error})"))
                 return

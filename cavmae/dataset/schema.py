@@ -11,13 +11,13 @@ from cavmae.errors import InputError
 from cavmae.storage import write_atomic
 
 Row = dict[str, Any]
-ADDED_LATER = frozenset({"weight"})  # columns that tables of earlier versions do not have
+ADDED_LATER = frozenset({"weight", "object"})  # columns that tables of earlier versions do not have
 
 CLIPS = pa.schema(
     [
         ("video_id", pa.string()),  # unique; letters, digits, '_' and '-'
         ("name", pa.string()),  # the id as the source gave it
-        ("path", pa.string()),  # video file, or the wav of an already extracted clip
+        ("path", pa.string()),  # video file or its s3:// URI, or the wav of an already extracted clip
         ("frames", pa.string()),  # folder that holds frame_0 .. frame_9 of an already extracted clip, else null
         ("start_s", pa.float64()),
         ("end_s", pa.float64()),  # the clip is [start_s, end_s) of the file, cut at the file's end
@@ -29,6 +29,7 @@ CLIPS = pa.schema(
         ("bytes", pa.int64()),
         ("source", pa.string()),  # what --source was
         ("weight", pa.float64()),  # of balanced sampling, where the source came with weights, else null
+        ("object", pa.string()),  # file or s3:// URI that holds the content, where `path` is only what people call it, else null
     ]
 )
 

@@ -2,18 +2,20 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cavmae.dataset.fetching import at_hand, is_too_large
 from cavmae.dataset.records import encode_clip
 from cavmae.dataset.schema import Row
+from cavmae.dataset.shelf import Shelf
 from cavmae.dataset.tar import ShardWriter
-from cavmae.errors import InputError
 from cavmae.media.clip import Clip, ClipSettings, MediaFacts, MediaRejected
 from cavmae.media.decode import read_clip
 from cavmae.media.extracted import read_extracted
-from cavmae.storage import read_json, sha256_file, sha256_json, write_atomic, write_json
+from cavmae.storage import sha256_file, sha256_json, write_atomic, write_json
 
 log = logging.getLogger(__name__)
 
@@ -32,32 +34,21 @@ class ShardTask:
     settings: ClipSettings
     jpeg_quality: int
     poisoned: Mapping[str, tuple[str, str]]  # video_id -> (reason, sentence)
+    max_download_bytes: int | None = None  # of a source on S3
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that decides the shard's bytes; labels do not."""
+        """Hash of all that decides the shard's bytes; labels do not, and where the content of a source lies does not."""
         rows = [[row[key] for key in ("video_id", "path", "frames", "start_s", "end_s", "sha256")] for row in self.rows]
+        for values, row in zip(rows, self.rows, strict=True):
+            if is_too_large(row, self.max_download_bytes):
+                values.append("too_large")
         return sha256_json([FORMAT, self.name, rows, asdict(self.settings), self.jpeg_quality])
 
 
 def shard_paths(folder: Path, name: str) -> tuple[Path, Path]:
     """Return the paths of a shard's tar and of its record."""
     return folder / f"{name}.tar", folder / f"{name}.json"
-
-
-def is_written(folder: Path, task: ShardTask) -> bool:
-    """True where the shard lies there whole, made of the same clips with the same settings."""
-    tar, record = shard_paths(folder, task.name)
-    if not tar.is_file() or not record.is_file():
-        return False
-    try:
-        written = read_json(record)
-    except InputError:
-        return False
-    return isinstance(written, dict) and (written.get("fingerprint"), written.get("bytes")) == (
-        task.fingerprint,
-        tar.stat().st_size,
-    )
 
 
 def read_row(row: Row, settings: ClipSettings) -> Clip:
@@ -83,8 +74,10 @@ def write_shard(folder: Path, task: ShardTask, on_clip: OnClip, read: Reader = r
             writer = ShardWriter(file)
             for row in task.rows:
                 video_id = row["video_id"]
-                on_clip(video_id)
-                outcome = _outcome(row, task, read)
+                with ExitStack() as stack:
+                    source = _source(row, task, folder, stack)
+                    on_clip(video_id)  # now, because only decoding may end or hang the process
+                    outcome = source if isinstance(source, _Rejection) else _outcome(row, source, task, read)
                 on_clip(None)
                 if isinstance(outcome, _Rejection):
                     quarantine.append(_quarantined(row, outcome))
@@ -109,17 +102,39 @@ def write_shard(folder: Path, task: ShardTask, on_clip: OnClip, read: Reader = r
     )
 
 
+def store_shard(shelf: Shelf, folder: Path, task: ShardTask, on_clip: OnClip, read: Reader = read_row) -> None:
+    """Write a shard into `folder`, put it on the shelf and remove it here.
+
+    The record goes last: a shard without it is not there. One that another process has put there in the meantime stays.
+    """
+    write_shard(folder, task, on_clip, read)
+    tar, record = shard_paths(folder, task.name)
+    if not shelf.holds(task.name, task.fingerprint):
+        shelf.store.put(shelf.tar(task.name), tar)
+        shelf.store.put(shelf.record_name(task.name), record)
+    tar.unlink()
+    record.unlink()
+
+
 class _Rejection(NamedTuple):
     reason: str
     detail: str
 
 
-def _outcome(row: Row, task: ShardTask, read: Reader) -> tuple[dict[str, bytes], MediaFacts] | _Rejection:
-    """The members and facts of a clip, or why there are none."""
+def _source(row: Row, task: ShardTask, folder: Path, stack: ExitStack) -> Path | _Rejection:
+    """A path at which the clip's source can be read until `stack` closes, or why there is none."""
     if row["video_id"] in task.poisoned:
         return _Rejection(*task.poisoned[row["video_id"]])
     try:
-        clip = read(row, task.settings)
+        return stack.enter_context(at_hand(row, folder, task.max_download_bytes))
+    except MediaRejected as rejection:
+        return _Rejection(rejection.reason, rejection.detail)
+
+
+def _outcome(row: Row, source: Path, task: ShardTask, read: Reader) -> tuple[dict[str, bytes], MediaFacts] | _Rejection:
+    """The members and facts of a clip, or why there are none."""
+    try:
+        clip = read({**row, "path": str(source)}, task.settings)
         return encode_clip(clip, task.settings.sample_rate, task.jpeg_quality), clip.facts
     except MediaRejected as rejection:
         return _Rejection(rejection.reason, rejection.detail)

@@ -2,10 +2,10 @@
 
 import io
 import tarfile
-from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from cavmae.errors import StepFailed
+from cavmae.stores import Absent, Store
 
 
 class ShardWriter:
@@ -29,21 +29,30 @@ class ShardWriter:
         self._tar.close()
 
 
-def read_clip_members(path: Path, offset: int, length: int) -> dict[str, bytes]:
+class Shard(NamedTuple):
+    """A tar in a store."""
+
+    store: Store
+    name: str
+
+
+def read_clip_members(shard: Shard, offset: int, length: int) -> dict[str, bytes]:
     """Return `{suffix: content}` of the clip at `offset`; raises StepFailed where the shard is not what its index says."""
+    uri = shard.store.uri(shard.name)
     try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            block = file.read(length)
+        block = shard.store.read_range(shard.name, offset, length)
         if len(block) != length:
             raise ValueError(f"it ends {length - len(block)} bytes early")
         return parse_members(block)
-    except FileNotFoundError:
-        raise StepFailed(
-            f"{path}: shard is missing; run `cavmae extract` again, or `dvc pull` where the data is shared"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise StepFailed(f"{path}, byte {offset}: shard does not match its index ({error}); run `cavmae extract` again") from None
+    except Absent:
+        raise StepFailed(missing(uri)) from None
+    except ValueError as error:
+        raise StepFailed(f"{uri}, byte {offset}: shard does not match its index ({error}); run `cavmae extract` again") from None
+
+
+def missing(uri: str) -> str:
+    """What is said of a shard that is not where it should be."""
+    return f"{uri}: shard is missing; run `cavmae extract` again, or fetch it (`dvc pull`) where the data is shared"
 
 
 def parse_members(block: bytes) -> dict[str, bytes]:

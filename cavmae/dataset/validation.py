@@ -1,6 +1,5 @@
 """Validation of a dataset: single clips are rejected by rule, then the whole is held against expectations."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from cavmae.dataset.expectations import SPLITS, Expectation, Limits, expectations
 from cavmae.dataset.schema import CLIPS, QUARANTINE
+from cavmae.dataset.shelf import LOCATION
 from cavmae.dataset.validation_input import Delivery, read_delivery
 from cavmae.dataset.validation_page import render_page
 from cavmae.dataset.validation_tables import build_tables, extracted_clips, has_labels
@@ -20,12 +20,12 @@ from cavmae.outputs import Written
 from cavmae.storage import replace_folder, write_atomic, write_json
 
 PAGE = Path("docs", "index.html")
-_FORMAT = 1
+_FORMAT = 2
 
 
 WRITTEN = Written(
     "validate",
-    ("clips.parquet", "quarantine.parquet", "labels.csv", "index.json", "verdict.json"),
+    ("clips.parquet", "quarantine.parquet", "labels.csv", "index.json", LOCATION, "verdict.json"),
     lambda folder: (folder / "verdict.json").is_file(),
     below=(PAGE.name, "great_expectations_*.html"),
 )
@@ -78,14 +78,14 @@ def validate_dataset(clips: Path, shards: Path, out: Path, limits: Limits) -> Ve
         counts=counts,
         page=out / PAGE,
     )
-    root = os.path.relpath(shards.resolve(), out.resolve())
     with replace_folder(out) as folder:
         quarantine = _union(delivery, rejected)
         _write_table(folder / "quarantine.parquet", quarantine)
         shutil.copyfile(clips / "labels.csv", folder / "labels.csv")
         positions = pa.array(accepted["position"], type=pa.int64())
         _write_table(folder / "clips.parquet", delivery.manifest.take(positions))
-        write_json(folder / "index.json", _index(delivery, accepted, counts, Path(root).as_posix()))
+        write_json(folder / "index.json", _index(delivery, accepted, counts))
+        delivery.shelf.write_location(folder, final=out)
         write_json(folder / "verdict.json", _verdict_json(verdict, validation.outcomes, skipped))
         _write_documents(folder / PAGE.parent, verdict, validation, skipped, tables, quarantine)
     return verdict
@@ -127,11 +127,10 @@ def _write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table.replace_schema_metadata(None).cast(schema).combine_chunks(), partial)
 
 
-def _index(delivery: Delivery, accepted: pd.DataFrame, counts: dict[str, int], root: str) -> dict[str, Any]:
+def _index(delivery: Delivery, accepted: pd.DataFrame, counts: dict[str, int]) -> dict[str, Any]:
     used = set(accepted["shard"].unique())
     return {
         "format": _FORMAT,
-        "shards_root": root,
         "settings": delivery.settings,
         "ceiling": delivery.ceiling,
         "shards": [shard for shard in delivery.shards if shard["name"] in used],

@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 
 from cavmae.dataset.labels import read_labels
 from cavmae.dataset.schema import ADDED_LATER, CLIPS, FACTS, QUARANTINE
+from cavmae.dataset.shelf import Shelf
 from cavmae.errors import InputError
 from cavmae.storage import read_json
+from cavmae.stores import is_name
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Delivery:
     labels: list[str]  # the mids of labels.csv, in order
     shards: list[dict[str, Any]]  # name, bytes, sha256, clips
     settings: dict[str, Any]  # of the extraction
+    shelf: Shelf  # where the shards lie
     shard_bytes: dict[str, int]  # sizes of the files that are there
     ceiling: dict[str, float]  # best possible accuracy by modality, where the source knows it
 
@@ -38,12 +41,12 @@ def read_delivery(clips: Path, shards: Path) -> Delivery:
         wanted = {"name": str, "bytes": int, "sha256": str, "clips": int}
         given = shard if isinstance(shard, dict) else {}
         wrong = [key for key, kind in wanted.items() if not isinstance(given.get(key), kind)]
-        if wrong or "/" in shard["name"]:
+        if wrong or "/" in shard["name"] or not is_name(shard["name"]):
             raise InputError(
                 f"{shards / 'index.json'}, shard {number}: '{(wrong or ['name'])[0]}' is missing or malformed; "
                 "run `cavmae extract` again"
             )
-    files = {shard["name"]: shards / f"{shard['name']}.tar" for shard in listed}
+    shelf = Shelf.beside(shards) or Shelf(str(shards), {}, movable=True)
     return Delivery(
         manifest=_read_table(clips / "clips.parquet", CLIPS),
         facts=_read_table(shards / "facts.parquet", FACTS),
@@ -52,7 +55,8 @@ def read_delivery(clips: Path, shards: Path) -> Delivery:
         labels=[label.mid for label in read_labels(clips / "labels.csv")],
         shards=listed,
         settings=index["settings"],
-        shard_bytes={name: path.stat().st_size for name, path in files.items() if path.is_file()},
+        shelf=shelf,
+        shard_bytes=shelf.sizes(shard["name"] for shard in listed),
         ceiling=read_json(clips / "source.json").get("ceiling", {}) if (clips / "source.json").is_file() else {},
     )
 

@@ -55,6 +55,15 @@ def curve_points(target: Array, score: Array, labels: Sequence[str], limit: int 
     return {"pr": pr, "roc": roc}
 
 
+def pooled_roc(target: Array, score: Array, limit: int = 200) -> Rows:
+    """Return rows {fpr, tpr, threshold} of one ROC over all pairs of clip and class (micro average): `target`, `score` [N, C].
+
+    Empty where all pairs are of one kind.
+    """
+    rows = curve_points(target.reshape(-1, 1), score.reshape(-1, 1), ["all"], limit)["roc"]
+    return [{key: value for key, value in row.items() if key != "label"} for row in rows]
+
+
 def write_rows(path: Path, rows: Rows, columns: Sequence[str] | None = None) -> None:
     """Write rows for `dvc plots` atomically: .json as a list of objects, .tsv or .csv with a header.
 

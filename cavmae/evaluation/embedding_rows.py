@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from cavmae.dataset.identity import video_id
-from cavmae.dataset.loader import ClipSet, Prefetch
+from cavmae.dataset.loader import ClipSet, Prefetch, read_clips
 from cavmae.dataset.records import read_facts
 from cavmae.dataset.schema import CLIPS, read_rows
 from cavmae.errors import InputError
@@ -53,8 +53,8 @@ def dataset_batches(data: ClipSet, split: str, config: ModelConfig, frames: Fram
 
     def make(indices: Sequence[int]) -> Batch:
         rows, inputs = [], []
-        for name, clip in (clips[index] for index in indices):
-            members = clip.members()
+        chosen = [clips[index] for index in indices]
+        for (name, clip), members in zip(chosen, read_clips([clip for _, clip in chosen]), strict=True):
             inputs.append(read_inputs(config, members, frames))
             start = starts[clip.video_id]
             labels = tuple(data.labels[index].mid for index in clip.labels)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cavmae.dataset.loader import ClipRecord, Prefetch
+from cavmae.dataset.loader import ClipRecord, Prefetch, read_clips
 from cavmae.dataset.records import decode_frame, decode_waveform, frame_count
 from cavmae.evaluation.embedding import Modality, encode
 from cavmae.features.front_end import FrontEnd, RawBatch
@@ -103,7 +103,9 @@ def _batches(
     """Yield waveforms and frames uint8 [B, F, H, W, 3]; the middle frame alone makes F = 1."""
 
     def make(indices: Sequence[int]) -> tuple[RawBatch, Tensor]:
-        return collate(config, [read_inputs(config, clips[index].members(), frames) for index in indices])
+        return collate(
+            config, [read_inputs(config, members, frames) for members in read_clips([clips[index] for index in indices])]
+        )
 
     yield from Prefetch(slices(len(clips), batch_size), make)
 

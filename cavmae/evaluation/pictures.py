@@ -1,7 +1,7 @@
 """The pictures of the report: confusion, curves, learning and example clips, as the template draws them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -70,11 +70,11 @@ def curve_legend(report: Report) -> list[tuple[str, str]]:
     return [(INK, "mean of the classes"), *zip(PALETTE, report.labels, strict=False)]
 
 
-def learning(report: Report) -> list[dict[str, Any]]:
-    """Return the charts of each training run, one for each quantity that was measured."""
+def learning(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the charts of each training run, one for each quantity that was measured; `runs` are rows by name."""
     colours = {"train": MUTED, "val": ACCENT, "": INK}
     found = []
-    for run, rows in report.learning.items():
+    for run, rows in runs.items():
         x_name = next((name for name in ("epoch", "step") if rows and name in rows[0]), "row")
         x = [_float(row.get(x_name, index)) for index, row in enumerate(rows)]
         lines: dict[str, list[Series]] = {}

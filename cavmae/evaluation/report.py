@@ -33,7 +33,7 @@ def render(report: Report) -> str:
         confusion=pictures.confusion(report),
         curves=pictures.curves(report),
         curve_legend=pictures.curve_legend(report),
-        learning=pictures.learning(report),
+        learning=pictures.learning(report.learning),
         examples=pictures.examples(report),
         quarantine=tables.quarantine(report),
     )

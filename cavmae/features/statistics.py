@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from cavmae.dataset.loader import ClipRecord, Prefetch
+from cavmae.dataset.loader import ClipRecord, Prefetch, read_clips
 from cavmae.dataset.records import decode_waveform
 from cavmae.features.fbank import SHIFT_S, FbankSettings, fbank, to_float
 from cavmae.features.front_end import RawBatch
@@ -45,7 +45,7 @@ def log_mel_statistics(clips: Sequence[ClipRecord], settings: FbankSettings) -> 
     """
 
     def make(indices: Sequence[int]) -> RawBatch:
-        waveforms = [decode_waveform(clips[index].members()) for index in indices]
+        waveforms = [decode_waveform(members) for members in read_clips([clips[index] for index in indices])]
         return RawBatch.collate(waveforms, [_NO_PICTURE] * len(waveforms), settings)
 
     slices = [range(at, min(at + _BATCH, len(clips))) for at in range(0, len(clips), _BATCH)]

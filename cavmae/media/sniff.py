@@ -6,7 +6,7 @@ from pathlib import Path
 from cavmae.media.clip import MediaRejected
 from cavmae.media.container import MEDIA_ERRORS, open_container, seconds
 
-_HEAD_BYTES = 4096
+HEAD_BYTES = 4096
 _LFS_POINTER = b"version https://git-lfs"
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\b\x1b")
 # Between the end that a header promises and the last packet: sound and picture rarely end together.
@@ -26,9 +26,16 @@ def sniff(path: Path) -> None:
         if status.st_size == 0:
             raise MediaRejected("empty_file", "The file has no content.")
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            head = file.read(HEAD_BYTES)
     except (OSError, ValueError) as error:
         raise MediaRejected("unreadable_file", f"The file cannot be read ({error.__class__.__name__}).") from None
+    sniff_head(head)
+
+
+def sniff_head(head: bytes) -> None:
+    """Reject a file by its first HEAD_BYTES bytes (fewer where it is shorter): MediaRejected `empty_file` or `not_media`."""
+    if not head:
+        raise MediaRejected("empty_file", "The file has no content.")
     if head.startswith(_LFS_POINTER):
         raise MediaRejected("not_media", "The file is a git-lfs pointer; fetch the content with 'git lfs pull'.")
     if _is_text(head):

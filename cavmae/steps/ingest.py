@@ -9,12 +9,13 @@ from cavmae.steps.step import Artifact, Step
 log = logging.getLogger(__name__)
 
 
-def ingest(out: Path, params: IngestParams) -> None:
+def ingest(out: Path, params: IngestParams) -> dict[str, int]:
     """List the clips of a source: identity, labels, split, content hash and shard of each.
 
     Writes into `out`: clips.parquet (schema CLIPS), quarantine.parquet, labels.csv and source.json; the sample set's files
-    lie in out/sample. A second run on the same source keeps every id, split and shard that the first gave. Raises
-    InputError for a source, row or label that is wrong.
+    lie in out/sample. A second run on the same source keeps every id, split and shard that the first gave: the first is
+    remembered by `out`, or by `memory` where that is given. Returns the counts. Raises InputError for a source, row or label
+    that is wrong.
     """
     from cavmae.dataset.collect import collect
 
@@ -29,6 +30,7 @@ def ingest(out: Path, params: IngestParams) -> None:
         counts["quarantined"],
         out,
     )
+    return counts
 
 
 STEP = Step(

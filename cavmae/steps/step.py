@@ -4,7 +4,7 @@ The Kubeflow component and the DVC stage of a step are written by hand and held 
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,8 @@ class Artifact:
 
     An optional one may be left out: the function then gets None. One that is not tracked is no DVC output, because it is
     different at every run. A positional one has no flag on the command line, and `path` is only its name there; with `many`
-    it is a list, which is empty where the artifact is optional and left out.
+    it is a list, which is empty where the artifact is optional and left out. A remote one may also lie at s3://bucket/prefix:
+    the function gets a str, as it was given.
     """
 
     name: str
@@ -28,13 +29,18 @@ class Artifact:
     tracked: bool = True
     positional: bool = False
     many: bool = False
+    remote: bool = False
+
+    def place(self, given: str | Path) -> str | Path:
+        """Return a location as the function takes it."""
+        return str(given) if self.remote else Path(given)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step's description. `function` takes every input and output by name as a Path, and `params`.
+    """A step's description. `function` takes every input and output by name as a Path, remote ones as a str, and `params`.
 
-    One that is not in the pipeline is a tool for the hand: no DVC stage and no Kubeflow component runs it.
+    One that is not in the pipeline is no stage of dvc.yaml: a tool for the hand, or what only a Kubeflow pipeline does.
     """
 
     function: Callable[..., Any]
@@ -59,6 +65,11 @@ class Step:
         """First line of the function's docstring."""
         return (inspect.getdoc(self.function) or "").splitlines()[0]
 
-    def run(self, params: Section, paths: dict[str, Path | None]) -> Any:
+    def run(self, params: Section, paths: Mapping[str, Path | str | None]) -> Any:
         """Call the function with its paths and checked parameters."""
-        return self.function(**paths, params=params)
+        kinds = {artifact.name: artifact for artifact in (*self.inputs, *self.outputs)}
+        given = {
+            name: kinds[name].place(path) if isinstance(path, str | Path) and name in kinds else path
+            for name, path in paths.items()
+        }
+        return self.function(**given, params=params)

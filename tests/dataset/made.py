@@ -8,10 +8,13 @@ from typing import Any
 from cavmae.dataset.collect import collect
 from cavmae.dataset.params import ExtractParams, IngestParams
 from cavmae.dataset.schema import CLIPS, QUARANTINE, Row, read_rows
+from cavmae.dataset.tar import Shard
 from cavmae.params import load_section
+from cavmae.stores import open_store
 from tests.conftest import REPOSITORY
 from tests.media.render import film
 
+NOWHERE = Shard(open_store("nowhere"), "no.tar")  # of clips that nobody reads
 DEFAULTS = REPOSITORY / "params.yaml"
 
 
@@ -44,7 +47,7 @@ def table(path: Path, rows: Iterable[Sequence[object]], header: str = "path,labe
     return path
 
 
-def ingested(source: Path, out: Path, *overrides: str) -> tuple[list[Row], list[Row]]:
+def ingested(source: Path | str, out: Path, *overrides: str) -> tuple[list[Row], list[Row]]:
     """Run the work of `ingest`; return manifest and quarantine."""
     collect(out, ingest_params(f"source={source}", *overrides))
     return list(read_rows(out / "clips.parquet", CLIPS)), list(read_rows(out / "quarantine.parquet", QUARANTINE))

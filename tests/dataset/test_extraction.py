@@ -30,8 +30,8 @@ def test_made_once_continued_and_grown(source: Path) -> None:
     params = extract_params("workers=1")
     clips, _ = ingested(source, Path("i"), "shard_clips=3")
     first = extract_clips(Path("i/clips.parquet"), Path("s"), params)
-    assert (first["clips"], first["quarantined"], first["decoded"]) == (9, 1, 10)
-    assert first["shards"] == first["written"] == len({row["shard"] for row in clips})
+    assert (first.clips, first.quarantined, first.decoded) == (9, 1, 10)
+    assert first.shards == first.written == len({row["shard"] for row in clips})
 
     # every clip of the manifest has one fate, and the index tells the truth of the files
     fates = Counter(row["video_id"] for row in read_rows(Path("s/facts.parquet"), FACTS))
@@ -44,14 +44,14 @@ def test_made_once_continued_and_grown(source: Path) -> None:
     # a second run decodes nothing and changes nothing
     before = contents(Path("s"))
     again = extract_clips(Path("i/clips.parquet"), Path("s"), params)
-    assert (again["decoded"], again["written"]) == (0, 0) and contents(Path("s")) == before
+    assert (again.decoded, again.written) == (0, 0) and contents(Path("s")) == before
 
     # a shard that was lost is made again, what a killed run left goes, and what is not ours stays
     Path("s/train-00000.tar").unlink()
     blob(Path("s/val-00000.tar.4711.partial"))
     blob(Path("s/my-backup.tar"))
     blob(Path("s/a-b.json"))
-    assert extract_clips(Path("i/clips.parquet"), Path("s"), params)["written"] == 1
+    assert extract_clips(Path("i/clips.parquet"), Path("s"), params).written == 1
     assert {name for name in contents(Path("s")) if name not in before} == {"my-backup.tar", "a-b.json"}
     assert {name: content for name, content in contents(Path("s")).items() if name in before} == before
 
@@ -59,7 +59,7 @@ def test_made_once_continued_and_grown(source: Path) -> None:
     tiny_film(Path("v/dog/new.mp4"), 0.9)
     ingested(source, Path("i"), "shard_clips=3")
     grown = extract_clips(Path("i/clips.parquet"), Path("s"), params)
-    assert (grown["decoded"], grown["written"]) == (1, 1)
+    assert (grown.decoded, grown.written) == (1, 1)
     assert all(contents(Path("s"))[name] == content for name, content in before.items() if name.endswith(".tar"))
     Path("v/dog/new.mp4").unlink()
     ingested(source, Path("i"), "shard_clips=3")
@@ -73,7 +73,7 @@ def test_where_no_clip_can_be_used_the_tables_are_there_all_the_same(tmp_path: P
     blob(Path("v/noise.mp4"))
     ingested(Path("v"), Path("i"))
     counts = extract_clips(Path("i/clips.parquet"), Path("s"), extract_params("workers=1"))
-    assert (counts["clips"], counts["quarantined"]) == (0, 1)
+    assert (counts.clips, counts.quarantined) == (0, 1)
     assert [row["reason"] for row in read_rows(Path("s/quarantine.parquet"), QUARANTINE)] == ["undecodable"]
 
 

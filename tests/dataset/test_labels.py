@@ -43,7 +43,7 @@ def test_a_wrong_label_list_names_file_and_row(tmp_path: Path, text: str, says: 
 
 def test_a_spreadsheet_in_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("path,labels\n", encoding="utf-16")
-    with pytest.raises(InputError, match=r"l\.csv: cannot be read as a UTF-8 CSV"):
+    with pytest.raises(InputError, match=r"l\.csv: cannot be read as UTF-8 text"):
         read_csv(tmp_path / "l.csv")
 
 

@@ -10,12 +10,13 @@ import pytest
 from cavmae.dataset.loader import ClipRecord, ClipSet, Prefetch, balance_weights, epoch_order
 from cavmae.dataset.schema import CLIPS, write_table
 from cavmae.dataset.tar import ShardWriter
-from cavmae.errors import InputError
+from cavmae.errors import InputError, StepFailed
 from cavmae.storage import write_json
+from tests.dataset.made import NOWHERE
 
 
 def clip(*labels: int) -> ClipRecord:
-    return ClipRecord("v", "p", "g", labels, Path("s.tar"), 0, 0)
+    return ClipRecord("v", "p", "g", labels, NOWHERE, 0, 0)
 
 
 def test_an_epoch_is_a_permutation_that_seed_and_epoch_alone_decide() -> None:
@@ -67,7 +68,8 @@ def validated(tmp_path: Path) -> Path:
         writer.close()
     facts = [{"video_id": "a", "duration_s": 1.5}, {"video_id": "b", "duration_s": 2.5}]
     write_json(shards / "train-00000.json", {"members": members, "facts": facts})
-    write_json(out / "index.json", {"settings": {"frames": 2}, "shards_root": "../shards", "shards": [{"name": "train-00000"}]})
+    write_json(out / "index.json", {"settings": {"frames": 2}, "shards": [{"name": "train-00000"}]})
+    write_json(out / "location.json", {"root": "../shards", "files": {}})
     (out / "labels.csv").write_text("index,mid,display_name\n0,dog,Dog\n1,cat,Cat\n")
     row = {"path": "p", "group": "g", "split": "train", "shard": "train-00000"}
     write_table(
@@ -92,6 +94,21 @@ def test_a_split_without_clips_and_a_folder_without_data_are_wrong_input(validat
         ClipSet(validated).split("val")
     with pytest.raises(InputError, match="run `cavmae validate` first"):
         ClipSet(tmp_path)
+
+
+def test_data_that_an_earlier_version_validated_is_to_be_validated_again(validated: Path) -> None:
+    (validated / "location.json").unlink()
+    write_json(validated / "index.json", {"settings": {}, "shards_root": "../shards", "shards": [{"name": "train-00000"}]})
+    with pytest.raises(InputError, match=r"was validated by an earlier version.*run `cavmae validate` again"):
+        ClipSet(validated)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"members": []}', "[" * 100_000])
+def test_a_damaged_record_is_said_in_one_line_with_its_place(validated: Path, content: str) -> None:
+    record = validated.parent / "shards" / "train-00000.json"
+    record.write_text(content)
+    with pytest.raises(StepFailed, match=f"{record}: the record of a shard is damaged"):
+        ClipSet(validated)
 
 
 def test_a_closed_gate_is_told_of_and_an_open_one_is_not(validated: Path, caplog: pytest.LogCaptureFixture) -> None:

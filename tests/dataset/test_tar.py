@@ -10,8 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cavmae.dataset.tar import ShardWriter, parse_members, read_clip_members
+from cavmae.dataset.tar import Shard, ShardWriter, parse_members, read_clip_members
 from cavmae.errors import StepFailed
+from cavmae.stores import open_store
+
+
+def local(path: Path) -> Shard:
+    return Shard(open_store(str(path.parent)), path.name)
+
 
 CLIPS = {"a-1": {"json": b"{}", "wav": b"x" * 700, "0.jpg": b""}, "b" * 85: {"json": b"[]" * 256, "0.jpg": b"\xff" * 512}}
 
@@ -26,7 +32,7 @@ def written(path: Path) -> dict[str, tuple[int, int]]:
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     places = written(tmp_path / "s.tar")
-    assert {video_id: read_clip_members(tmp_path / "s.tar", *place) for video_id, place in places.items()} == CLIPS
+    assert {video_id: read_clip_members(local(tmp_path / "s.tar"), *place) for video_id, place in places.items()} == CLIPS
 
 
 def test_any_tar_reader_sees_the_members(tmp_path: Path) -> None:
@@ -67,7 +73,7 @@ def test_a_shard_that_was_cut_short_is_said_in_one_line(tmp_path: Path) -> None:
     for end in range(offset, offset + length, 256):
         path.write_bytes(whole[:end])
         with pytest.raises(StepFailed, match=r"s\.tar, byte 0: shard does not match its index .*run `cavmae extract` again"):
-            read_clip_members(path, offset, length)
+            read_clip_members(local(path), offset, length)
 
 
 @pytest.mark.parametrize("at", [0, 3, 124, 130, 148, 155, 257, 511])
@@ -78,10 +84,10 @@ def test_any_damage_to_a_header_is_seen(tmp_path: Path, at: int) -> None:
     content[offset + at] ^= 0x41
     path.write_bytes(content)
     with pytest.raises(StepFailed, match="does not match its index") as raised:
-        read_clip_members(path, offset, length)
+        read_clip_members(local(path), offset, length)
     assert "\n" not in str(raised.value)
 
 
 def test_a_missing_shard_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="shard is missing; run `cavmae extract` again"):
-        read_clip_members(tmp_path / "none.tar", 0, 512)
+        read_clip_members(local(tmp_path / "none.tar"), 0, 512)

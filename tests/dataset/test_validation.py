@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cavmae.dataset.schema import CLIPS, QUARANTINE
+from cavmae.dataset.shelf import Shelf
 from cavmae.dataset.validation import Verdict, validate_dataset
 from cavmae.errors import InputError
 from cavmae.storage import read_json
@@ -89,9 +90,10 @@ def test_index_names_the_shards_in_use_relative_to_itself(tmp_path: Path) -> Non
     delivery.index["shards"][1]["clips"] = 0
     _, out = run(delivery, tmp_path)
     index = read_json(out / "index.json")
-    assert index["shards_root"] == "../shards"
+    assert read_json(out / "location.json") == {"format": 1, "root": "../shards", "files": {}}
     assert [shard["name"] for shard in index["shards"]] == ["train-00000", "test-00000"]
-    assert all((out / index["shards_root"] / f"{shard['name']}.tar").is_file() for shard in index["shards"])
+    shelf = Shelf.beside(out)
+    assert shelf is not None and all(shelf.store.size(shelf.tar(shard["name"])) for shard in index["shards"])
     assert index["settings"] == delivery.index["settings"]
     assert index["counts"] == {"clips": 8, "train": 6, "val": 0, "test": 2, "quarantined": 2}
 
@@ -107,7 +109,7 @@ def test_a_closed_gate_still_writes_everything_and_says_why_in_one_line(tmp_path
     assert failure is not None and failure.startswith("validation failed: group_in_one_split, labels_listed (wanted: ")
     assert "; found: " in failure and failure.endswith(f"); {page} shows what was found") and "\n" not in failure
     assert {path.name for path in out.iterdir()} == {
-        "clips.parquet", "labels.csv", "index.json", "quarantine.parquet", "verdict.json", "docs"
+        "clips.parquet", "labels.csv", "index.json", "location.json", "quarantine.parquet", "verdict.json", "docs"
     }  # fmt: skip
     written = read_json(out / "verdict.json")
     entry = next(item for item in written["expectations"] if item["name"] == "labels_listed")
@@ -155,7 +157,7 @@ def test_the_same_delivery_gives_the_same_bytes_in_every_file(tmp_path: Path) ->
         delivery.clips[0]["split"] = "eval"
     _, here = run(first, tmp_path / "here")
     _, there = run(second, tmp_path / "there")
-    assert len(tree(here)) == 12
+    assert len(tree(here)) == 13
     assert tree(here) == tree(there)
 
 

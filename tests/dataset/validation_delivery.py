@@ -106,6 +106,7 @@ class DeliveryFolders:
             "bytes": 1000,
             "source": "videos",
             "weight": None,
+            "object": None,
         }
 
     @staticmethod

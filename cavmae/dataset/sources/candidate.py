@@ -4,8 +4,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cavmae.dataset.sources.stored import StoredFile
 
-@dataclass(frozen=True)
+ELSEWHERE = Path()  # the path of inputs that lie in a store
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """What a source says of one clip; what is None is decided by `ingest`."""
 
@@ -20,6 +24,12 @@ class Candidate:
     group: str | None = None
     weight: float | None = None  # how often it is drawn in balanced sampling, against the others
     missing: str | None = None  # what to say where `path` is not there
+    stored: StoredFile | None = None  # where the content lies, if in a store and not in the file `path`
+
+    @property
+    def shown(self) -> str:
+        """What the manifest calls the input: its path, as `portable` gives it, or what its store does."""
+        return self.stored.shown if self.stored else portable(self.path)
 
 
 def portable(path: Path) -> str:
@@ -47,4 +57,7 @@ def is_link(path: Path) -> bool:
 
 def printable(path: str) -> str:
     """Return a file name that any table can hold: bytes that are no UTF-8 are written as escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a two-part character, which no file system gives
+        return path.encode("utf-8", "backslashreplace").decode("utf-8")

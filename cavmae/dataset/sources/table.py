@@ -1,13 +1,15 @@
-"""A CSV `path,labels[,split,start,end,group,video_id]`; paths are relative to the CSV's folder."""
+"""A CSV `path,labels[,split,start,end,group,video_id]`; paths are relative to the CSV's folder, or s3:// URIs."""
 
 import logging
 import math
 from pathlib import Path
 
 from cavmae.dataset.labels import read_csv
-from cavmae.dataset.sources.candidate import Candidate
+from cavmae.dataset.sources.candidate import ELSEWHERE, Candidate
+from cavmae.dataset.sources.stored import StoredFile, beside, stem_of
 from cavmae.dataset.splits import SPLITS
 from cavmae.errors import InputError
+from cavmae.stores import is_remote
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +17,8 @@ _SAME = {"label": "labels", "start_s": "start", "end_s": "end", "video_path": "p
 _KNOWN = ("path", "labels", "split", "start", "end", "group", "video_id")
 
 
-def read_table(path: Path) -> list[Candidate]:
-    """Return the rows of the CSV as candidates; several labels stand separated by `;`.
+def read_table(path: str) -> list[Candidate]:
+    """Return the rows of a CSV, a path or a URI, as candidates; several labels stand separated by `;`.
 
     Raises InputError naming the row that is wrong.
     """
@@ -38,7 +40,7 @@ def read_table(path: Path) -> list[Candidate]:
     return candidates
 
 
-def _candidate(table: Path, row: int, values: dict[str, str]) -> Candidate:
+def _candidate(table: str, row: int, values: dict[str, str]) -> Candidate:
     where = f"{table}, row {row}"
     if "path" not in values:
         raise InputError(f"{where}: column 'path' is missing; the columns are path,labels[,split,start,end,group,video_id]")
@@ -52,10 +54,15 @@ def _candidate(table: Path, row: int, values: dict[str, str]) -> Candidate:
     start, end = _seconds(where, "start", values), _seconds(where, "end", values)
     if end is not None and end <= (start or 0.0):
         raise InputError(f"{where}: end {end:g} is not behind start {start or 0.0:g}")
-    file = table.parent / values["path"]
+    if is_remote(table) or is_remote(values["path"]):
+        uri = beside(table, values["path"], where)
+        file, stored, stem = ELSEWHERE, StoredFile(uri, uri), stem_of(uri)
+    else:
+        file, stored = Path(table).parent / values["path"], None
+        stem = file.stem
     labels = tuple(dict.fromkeys(label.strip() for label in values.get("labels", "").split(";") if label.strip()))
     return Candidate(
-        name=values.get("video_id") or file.stem,
+        name=values.get("video_id") or stem,
         path=file,
         labels=labels,
         where=where,
@@ -63,6 +70,7 @@ def _candidate(table: Path, row: int, values: dict[str, str]) -> Candidate:
         end_s=end,
         split=split,
         group=values.get("group") or None,
+        stored=stored,
     )
 
 

@@ -3,27 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from cavmae.dataset.sources.candidate import Candidate
 from cavmae.errors import InputError
+from cavmae.stores import read_text
 
 
-def with_weights(candidates: Sequence[Candidate], path: Path, source: str) -> list[Candidate]:
+def with_weights(candidates: Sequence[Candidate], path: str, source: str) -> list[Candidate]:
     """Return the candidates of `source`, in its order, each with its weight; raises InputError naming the line that is wrong."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    lines = read_text(path).split("\n")
     weights = [_weight(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if len(weights) != len(candidates):
         raise InputError(f"{path}: holds {len(weights)} weights, {source} {len(candidates)} rows; give one a row, in their order")
     return [replace(candidate, weight=weight) for candidate, weight in zip(candidates, weights, strict=True)]
 
 
-def _weight(path: Path, number: int, line: str) -> float:
+def _weight(path: str, number: int, line: str) -> float:
     try:
         weight = float(line)
     except ValueError:

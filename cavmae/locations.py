@@ -1,0 +1,143 @@
+"""What a step is given by its location, brought to this machine: a path, s3://bucket/key, or an object of a DVC remote.
+
+A DVC remote, or cache, keeps a file as files/md5/<2 digits>/<30 digits>, and a folder as such an object with the ending .dir,
+which lists the names and hashes of its files. Names and contents are not trusted: an object counts where its content has the MD5
+that it is named by.
+"""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from cavmae.errors import InputError
+from cavmae.stores import Absent, Store, is_name, is_remote, locate, open_store
+
+_OBJECT = re.compile(r"(?P<root>.*/files/md5|files/md5)/(?P<head>[0-9a-f]{2})/(?P<rest>[0-9a-f]{30})(?P<folder>\.dir)?")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_LARGEST_LIST = 64 << 20  # bytes; a list of half a million files
+_BLOCK = 1 << 20
+
+
+class _Row(BaseModel):
+    relpath: str
+    md5: str
+
+
+_ROWS = TypeAdapter(list[_Row])
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in a store; `md5` is what its content must have, where that is known."""
+
+    store: Store
+    name: str
+    md5: str | None = None
+
+    def fetch(self, path: Path, largest: int) -> None:
+        """Copy the file to `path`; raises InputError where it is gone, larger than `largest` bytes, or not what it should be."""
+        uri = self.store.uri(self.name)
+        size = self.store.size(self.name)
+        if size is None:
+            raise InputError(f"{uri}: no such file")
+        if size > largest:
+            raise InputError(f"{uri}: holds {size} bytes, more than the {largest} that such a file may have")
+        try:
+            self.store.fetch(self.name, path)
+        except Absent:
+            raise InputError(f"{uri}: no such file") from None
+        if self.md5 is not None and _md5(path) != self.md5:
+            path.unlink()
+            raise InputError(f"{uri}: its content is not what its name says; push the data (`dvc push`) again")
+
+
+class StoredFolder:
+    """A folder on this machine, below `s3://bucket/prefix`, or tracked by DVC. Raises InputError where the location is none."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        found = _OBJECT.fullmatch(location)
+        self._listed: Mapping[str, StoredFile] | None = None
+        if found is None:
+            self._store = open_store(location)
+        elif found["folder"] is None:
+            raise InputError(f"{location}: is one file of a DVC remote; the object of a folder ends in .dir")
+        else:
+            self._listed = _listed(location, found["root"], found["head"] + found["rest"])
+
+    def find(self, name: str) -> StoredFile | None:
+        """Return a file of the folder by its path in it, None where it has none of that name."""
+        if self._listed is not None:
+            return self._listed.get(name)
+        return StoredFile(self._store, name) if self._store.size(name) is not None else None
+
+
+@contextmanager
+def local_copy(location: str, largest: int) -> Iterator[Path]:
+    """Yield a path at which a file can be read that may lie elsewhere: on S3, or as an object of a DVC remote.
+
+    What had to be fetched is removed afterwards; errors then name the location. A path of this machine is yielded as it is.
+    Raises InputError where the file is not there, larger than `largest` bytes, or not what its MD5 says.
+    """
+    found = _OBJECT.fullmatch(location)
+    if found is not None and found["folder"]:
+        raise InputError(f"{location}: is a folder of a DVC remote; give the object of one file")
+    if found is None and not is_remote(location):
+        yield Path(location)
+        return
+    store, key = _parted(location)
+    with tempfile.TemporaryDirectory(prefix="cavmae-") as folder:
+        # under its own name, since the ending tells what it is; an object of DVC has its hash as a name
+        path = Path(folder) / (f"{found['head']}{found['rest']}" if found else key.rpartition("/")[2])
+        StoredFile(store, key, path.name if found else None).fetch(path, largest)
+        try:
+            yield path
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), location)) from None
+
+
+def _listed(location: str, root: str, md5: str) -> dict[str, StoredFile]:
+    """The files that the object of a DVC folder names."""
+    with tempfile.TemporaryDirectory(prefix="cavmae-") as folder:
+        path = Path(folder) / md5
+        store, key = _parted(location)
+        StoredFile(store, key, md5).fetch(path, _LARGEST_LIST)
+        content = path.read_bytes()
+    try:
+        rows = _ROWS.validate_python(json.loads(content))
+    except (ValueError, RecursionError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error).splitlines()[0]
+        raise InputError(f"{location}: is no list of files that DVC wrote ({why})") from None
+    files: dict[str, StoredFile] = {}
+    for row in rows:
+        if not is_name(row.relpath) or not _MD5.fullmatch(row.md5) or row.relpath in files:
+            raise InputError(f"{location}: lists {row.relpath[:100]!r}, which DVC would not; it was not written by DVC")
+        store, key = _parted(f"{root}/{row.md5[:2]}/{row.md5[2:]}")
+        files[row.relpath] = StoredFile(store, key, row.md5)
+    return files
+
+
+def _parted(location: str) -> tuple[Store, str]:
+    """The store that a file lies in, and its name there."""
+    if is_remote(location):
+        store, key = locate(location)
+        if not is_name(key):
+            raise InputError(f"{location}: is not the address of one object; give s3://bucket/key")
+        return store, key
+    path = Path(location)
+    return open_store(str(path.parent)), path.name
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cavmae.models.batch_share import BatchShare
 from cavmae.models.blocks import Block, Modality
 from cavmae.models.encoder import AudioVisualEncoder
 from cavmae.models.masking import MaskMode, keep_tokens, mask_from_noise, strike
@@ -211,24 +212,32 @@ class CAVMAE(AudioVisualEncoder):
         replicas: int = 1,
         noise_a: Tensor | None = None,
         noise_v: Tensor | None = None,
+        share: BatchShare | None = None,
     ) -> PretrainOutput:
         """Weighted sum of reconstruction and contrastive loss of audio [B, T, M] and pictures [B, C, H, W] (equation 6).
 
         A weight of 0 skips its branch. `replicas` is the number of GPUs over which the original's DataParallel cuts the
         batch: the contrast then stays within each part, every loss is the sum over the parts, and `c_acc` their mean.
+
+        With `share` the clips are those that this process holds of a batch: its MAE losses sum up over the processes to those
+        of the batch, and its contrast is that of the whole batch. Gradients of `loss`, summed over the processes, are those
+        of the batch.
         """
+        share = share or BatchShare.alone(len(audio))
         encoded = self.forward_encoder(audio, imgs, mask_ratio_a, mask_ratio_v, mask_mode, noise_a, noise_v)
         zero = audio.new_zeros(())
         loss_mae_a = loss_mae_v = loss_mae = loss_c = c_acc = zero
         if mae_loss_weight != 0:
             pred_a, pred_v = self.forward_decoder(*encoded[:5], kept_a=encoded.latent_c_a.shape[1])
-            parts_a = _parts(replicas, audio, pred_a, encoded.mask_a)
-            parts_v = _parts(replicas, imgs, pred_v, encoded.mask_v)
-            loss_mae_a = torch.stack([self.forward_mae_loss(x, pred, mask, "a") for x, pred, mask in parts_a]).sum()
-            loss_mae_v = torch.stack([self.forward_mae_loss(x, pred, mask, "v") for x, pred, mask in parts_v]).sum()
+            cut = share.parts(replicas)
+            parts_a = zip(*_parts(cut, audio, pred_a, encoded.mask_a), cut, strict=True)
+            parts_v = zip(*_parts(cut, imgs, pred_v, encoded.mask_v), cut, strict=True)
+            loss_mae_a = torch.stack([own * self.forward_mae_loss(x, p, m, "a") for x, p, m, (_, own) in parts_a]).sum()
+            loss_mae_v = torch.stack([own * self.forward_mae_loss(x, p, m, "v") for x, p, m, (_, own) in parts_v]).sum()
             loss_mae = mae_loss_weight * (loss_mae_a + loss_mae_v)
         if contrast_loss_weight != 0:
-            pairs = _parts(replicas, encoded.latent_c_a.mean(dim=1), encoded.latent_c_v.mean(dim=1))
+            pooled_a, pooled_v = (share.gather(tokens.mean(dim=1)) for tokens in (encoded.latent_c_a, encoded.latent_c_v))
+            pairs = zip(pooled_a.chunk(replicas), pooled_v.chunk(replicas), strict=True)
             contrasts = [self.forward_contrastive(a, v, bidirect_contrast) for a, v in pairs]
             loss_c = contrast_loss_weight * torch.stack([nce for nce, _ in contrasts]).sum()
             c_acc = torch.stack([hits for _, hits in contrasts]).mean()
@@ -280,6 +289,6 @@ class CAVMAE(AudioVisualEncoder):
         return a, v
 
 
-def _parts(count: int, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """Cut tensors alike along the batch, as DataParallel scatters it."""
-    return list(zip(*(tensor.chunk(count) for tensor in tensors), strict=True))
+def _parts(cut: list[tuple[int, float]], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Cut each tensor along the batch, as `BatchShare.parts` says."""
+    return [torch.split(tensor, [size for size, _ in cut]) for tensor in tensors]

@@ -27,32 +27,34 @@ def finetune(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     from cavmae.models.head import start_from
     from cavmae.models.lineage import lineage_of
     from cavmae.training.finetuning import Finetuning, labelled
+    from cavmae.training.joining import joined
     from cavmae.training.runs import check_place, prepare_torch, train
 
-    check_place(model, "finetune", (dataset, start))
-    prepare_torch(params.device, params.threads, params.seed)
-    data = ClipSet(dataset)
-    labelled(data, "train")  # refuses data without labels before a head without outputs is made
-    if params.mode != "audioonly":
-        check_modalities(read_config(start), start, f"fine-tuning in mode {params.mode}")
-    config = _classifier_config(read_config(start), data, params)
-    check_sample_rate(config, data.settings, start, dataset)
-    network = config.build()
-    assert isinstance(network, CAVMAEFT)
-    if not params.from_scratch:
-        before, parent = read_model(start)
-        labels, known = ([label.mid for label in item.labels or ()] for item in (config, before))
-        network.load_state_dict(start_from(network.state_dict(), parent.state_dict(), labels, known))
-        if before.kind == "classifier":
-            kept = len(set(labels) & set(known))
-            log.info("finetune: the head keeps %d of %d labels, %d are new", kept, len(known), len(labels) - kept)
-    lineage = lineage_of("finetune", params, dataset, {"start": start})
-    objective = Finetuning(network, config, data, params)
-    rows = train("finetune", objective, params, lineage, config, model, curves, events, params.head_lr)
-    last = ", ".join(f"{key} {value:.3f}" for key, value in rows[-1].items() if key.startswith("val_"))
-    log.info(
-        "finetune (%s): %d epochs on %d clips, %s -> %s", params.mode, params.epochs, len(objective.train.clips), last, model
-    )
+    with joined(params.device):
+        check_place(model, "finetune", (dataset, start))
+        prepare_torch(params.device, params.threads, params.seed)
+        data = ClipSet(dataset)
+        labelled(data, "train")  # refuses data without labels before a head without outputs is made
+        if params.mode != "audioonly":
+            check_modalities(read_config(start), start, f"fine-tuning in mode {params.mode}")
+        config = _classifier_config(read_config(start), data, params)
+        check_sample_rate(config, data.settings, start, dataset)
+        network = config.build()
+        assert isinstance(network, CAVMAEFT)
+        if not params.from_scratch:
+            before, parent = read_model(start)
+            labels, known = ([label.mid for label in item.labels or ()] for item in (config, before))
+            network.load_state_dict(start_from(network.state_dict(), parent.state_dict(), labels, known))
+            if before.kind == "classifier":
+                kept = len(set(labels) & set(known))
+                log.info("finetune: the head keeps %d of %d labels, %d are new", kept, len(known), len(labels) - kept)
+        lineage = lineage_of("finetune", params, dataset, {"start": start})
+        objective = Finetuning(network, config, data, params)
+        rows = train("finetune", objective, params, lineage, config, model, curves, events, params.head_lr)
+        last = ", ".join(f"{key} {value:.3f}" for key, value in rows[-1].items() if key.startswith("val_"))
+        log.info(
+            "finetune (%s): %d epochs on %d clips, %s -> %s", params.mode, params.epochs, len(objective.train.clips), last, model
+        )
 
 
 def _classifier_config(start: "ModelConfig", data: "ClipSet", params: FinetuneParams) -> "ModelConfig":

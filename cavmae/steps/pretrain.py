@@ -19,21 +19,23 @@ def pretrain(dataset: Path, start: Path, model: Path, curves: Path, events: Path
     from cavmae.models.cavmae import CAVMAE
     from cavmae.models.folder import check_sample_rate, read_model
     from cavmae.models.lineage import lineage_of
+    from cavmae.training.joining import joined
     from cavmae.training.pretraining import Pretraining
     from cavmae.training.runs import check_place, prepare_torch, train
 
-    check_place(model, "pretrain", (dataset, start))
-    prepare_torch(params.device, params.threads, params.seed)
-    config, network = read_model(start)
-    if not isinstance(network, CAVMAE):
-        raise InputError(f"{start}: is a classifier; pretraining starts from an adapted or pretrained model")
-    config = config.model_copy(update={"norm_pix_loss": params.norm_pix_loss})
-    network.norm_pix_loss = params.norm_pix_loss
-    data = ClipSet(dataset)
-    check_sample_rate(config, data.settings, start, dataset)
-    lineage = lineage_of("pretrain", params, dataset, {"start": start})
-    rows = train("pretrain", Pretraining(network, config, data, params), params, lineage, config, model, curves, events)
-    log.info("pretrain: %d epochs, train loss %.4f -> %s", params.epochs, rows[-1]["train_loss"], model)
+    with joined(params.device):
+        check_place(model, "pretrain", (dataset, start))
+        prepare_torch(params.device, params.threads, params.seed)
+        config, network = read_model(start)
+        if not isinstance(network, CAVMAE):
+            raise InputError(f"{start}: is a classifier; pretraining starts from an adapted or pretrained model")
+        config = config.model_copy(update={"norm_pix_loss": params.norm_pix_loss})
+        network.norm_pix_loss = params.norm_pix_loss
+        data = ClipSet(dataset)
+        check_sample_rate(config, data.settings, start, dataset)
+        lineage = lineage_of("pretrain", params, dataset, {"start": start})
+        rows = train("pretrain", Pretraining(network, config, data, params), params, lineage, config, model, curves, events)
+        log.info("pretrain: %d epochs, train loss %.4f -> %s", params.epochs, rows[-1]["train_loss"], model)
 
 
 STEP = Step(

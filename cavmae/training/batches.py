@@ -9,17 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cavmae.dataset.loader import ClipRecord
+from cavmae.dataset.loader import ClipRecord, read_clips
 from cavmae.dataset.records import decode_frame, decode_waveform, frame_count
 from cavmae.features.augment import MIXUP_ALPHA, Augmentation, Draws, clip_rng, draw
 from cavmae.features.fbank import FbankSettings
 from cavmae.features.front_end import FrontEnd, RawBatch
+from cavmae.models.batch_share import BatchShare
 from cavmae.models.masking import MaskMode, strike
 
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """What a training step takes; `weight` [B] is the share of each clip against its `partner`, 1 where it is not mixed."""
+    """What a training step takes; `weight` [B] is the share of each clip against its `partner`, 1 where it is not mixed.
+
+    Where several processes hold a batch together these are the clips of one, and `share` says which of the batch they are.
+    """
 
     clips: list[ClipRecord]
     raw: RawBatch
@@ -31,6 +35,13 @@ class TrainBatch:
     noise_a: Tensor | None = None  # [B, La]
     noise_v: Tensor | None = None  # [B, Lv]
     inputs: "ModelInputs | None" = None
+    share: BatchShare | None = None
+
+    @classmethod
+    def empty(cls) -> "TrainBatch":
+        """What a process has of a batch of fewer clips than processes."""
+        nothing = torch.zeros(0)
+        return cls([], RawBatch(nothing, nothing, nothing), Draws(*[np.zeros(0)] * 7))
 
 
 class ModelInputs(NamedTuple):
@@ -87,7 +98,9 @@ class BatchBuilder:
     middle_frame: bool = False  # the frame of validation, instead of a drawn one
 
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
-        """Read, decode and draw for the clips at `indices`."""
+        """Read, decode and draw for the clips at `indices`, which may be none."""
+        if not indices:
+            return TrainBatch.empty()
         own = [self._draw(index, epoch) for index in indices]
         raw = self._collate([(index, item.frame) for index, item in zip(indices, own, strict=True)])
         batch = TrainBatch(
@@ -121,8 +134,8 @@ class BatchBuilder:
 
     def _collate(self, wanted: list[tuple[int, float]]) -> RawBatch:
         waveforms, frames = [], []
-        for index, frame in wanted:
-            members = self.clips[index].members()
+        contents = read_clips([self.clips[index] for index, _ in wanted])
+        for (_, frame), members in zip(wanted, contents, strict=True):
             waveforms.append(decode_waveform(members))
             frames.append(decode_frame(members, int(frame * frame_count(members)), self.image_size))
         return RawBatch.collate(waveforms, frames, self.fbank)

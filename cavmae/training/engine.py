@@ -6,9 +6,9 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -16,14 +16,17 @@ from torch import Tensor
 
 from cavmae.dataset.loader import Prefetch
 from cavmae.errors import InputError, Interrupted, StepFailed
+from cavmae.models.batch_share import BatchShare
 from cavmae.models.folder import save_weights
 from cavmae.progress import Progress
 from cavmae.training.batches import TrainBatch
 from cavmae.training.checkpoint import Checkpoints
 from cavmae.training.curves import CurveRow, TensorBoard
+from cavmae.training.distributed import World, current_world
 from cavmae.training.objective import Objective
 from cavmae.training.optimizer import learning_rate, set_learning_rate
 from cavmae.training.params import TrainingParams
+from cavmae.training.stopping import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,10 @@ class _Position:
 
 
 class Engine:
-    """Trains `objective` with `optimizer`; checkpoints and the weights of single epochs lie in `work`."""
+    """Trains `objective` with `optimizer`; checkpoints and the weights of single epochs lie in `work`.
+
+    Where several processes train together (`current_world`), each takes its share of every batch, and only the first writes.
+    """
 
     def __init__(
         self,
@@ -50,31 +56,43 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.objective, self.optimizer, self.params = objective, optimizer, params
-        self.checkpoints = Checkpoints(work)
-        self.events = events
+        self.work, self.events = work, events
+        self.world: World = current_world()
         self.device = torch.device(params.device)
         self._clock = clock
-        self._stop_asked = False
         objective.model.to(self.device)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        """What the run continues from; only the first process may look at it, which clears it of what was left half-written."""
+        return Checkpoints(self.work)
 
     def epoch_weights(self, epoch: int) -> Path:
         """Where the weights after `epoch` (from 1) lie while the run lasts."""
-        return self.checkpoints.folder / f"epoch-{epoch:04d}.safetensors"
+        return self.work / f"epoch-{epoch:04d}.safetensors"
 
     def run(self, name: str) -> list[CurveRow]:
         """Train to the end, from the last checkpoint if there is one; return one row of figures for each epoch.
 
         Raises StepFailed where the loss is no longer finite, and Interrupted after SIGTERM, in both cases with the last
-        checkpoint kept.
+        checkpoint kept. Several processes stop together, when any of them gets SIGTERM or SIGINT.
         """
         position = self._restore()
-        clips = len(self._order(1))
+        clips, first = len(self._order(1)), self.world.is_first
         steps_per_epoch = math.ceil(clips / self.params.batch_size)
         total = steps_per_epoch * self.params.epochs
-        board = TensorBoard(self.events, position.step // steps_per_epoch + 1)
+        if self.params.batch_size < self.world.size:
+            log.warning("a batch of %d clips leaves some of %d processes idle", self.params.batch_size, self.world.size)
         saved_at = self._clock()
-        progress = Progress(name, total, unit="step", start=position.step)
-        with self._listening(), progress, contextlib.closing(board):
+        with contextlib.ExitStack() as stack:
+            request = stack.enter_context(
+                StopRequest([signal.SIGTERM] if self.world.size == 1 else [signal.SIGTERM, signal.SIGINT])
+            )
+            # no bar is drawn where nothing is to be done
+            progress = stack.enter_context(Progress(name, total if first else 0, unit="step", start=position.step))
+            board = TensorBoard(self.events, position.step // steps_per_epoch + 1) if first else None
+            if board is not None:
+                stack.callback(board.close)
             while position.step < total:
                 epoch, done = position.step // steps_per_epoch + 1, position.step % steps_per_epoch
                 started = self._clock()
@@ -84,11 +102,16 @@ class Engine:
                     if position.step == epoch * steps_per_epoch:
                         speed = (steps_per_epoch - done) * self.params.batch_size / max(self._clock() - started, 1e-9)
                         self._close_epoch(epoch, position, clips)
-                        board.add(epoch, {**position.rows[-1], "speed_clips_per_s": speed})
-                    if self._stop_asked or self._clock() - saved_at >= self.params.checkpoint_s:
+                        if board is not None:
+                            board.add(epoch, {**position.rows[-1], "speed_clips_per_s": speed})
+                    stop = self.world.any(request.asked)
+                    if first and (stop or self._clock() - saved_at >= self.params.checkpoint_s):
                         self._save(position)
                         saved_at = self._clock()
-                    if self._stop_asked:
+                    if stop:
+                        if first:
+                            self.checkpoints.wait()
+                        self.world.wait()  # until it is saved
                         raise Interrupted(f"stopped at step {position.step} of {total}; run the same command to continue")
         return position.rows
 
@@ -107,29 +130,39 @@ class Engine:
     def _batches(self, epoch: int, skip: int) -> Iterator[TrainBatch]:
         order, size = self._order(epoch), self.params.batch_size
         slices = [order[at : at + size] for at in range(0, len(order), size)][skip:]
-        yield from Prefetch(slices, lambda indices: self.objective.build(indices, epoch))
+        shares = [self.world.share(len(indices)) for indices in slices]
+        own = [indices[share.start : share.stop] for indices, share in zip(slices, shares, strict=True)]
+        built = Prefetch(own, lambda indices: self.objective.build(indices, epoch))
+        for batch, share in zip(built, shares, strict=True):
+            # who cannot read its clips fails before the others wait for it on a GPU, where no signal reaches them
+            self.world.wait()
+            yield replace(batch, share=share)
 
     def _step(self, batch: TrainBatch, position: _Position, steps_per_epoch: int) -> None:
-        model, size = self.objective.model, len(batch.clips)
+        model, share = self.objective.model, batch.share or BatchShare.alone(len(batch.clips))
         model.train()
         rate = learning_rate(self.params, position.step, steps_per_epoch)
         set_learning_rate(self.optimizer, rate)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bf16"):
             loss, meters = self.objective.loss(batch, self.device)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise StepFailed(f"the loss is {value} at step {position.step + 1}; lower lr or set clip_grad_norm, then run again")
-        # the last batch of an epoch may be smaller: each clip then weighs as much as in a full one
-        torch.autograd.backward(loss * (size / self.params.batch_size))
+        named = {"loss": loss.detach(), **meters}
+        values = self.world.total(torch.tensor([float(meter) for meter in named.values()], dtype=torch.float64)).tolist()
+        if not math.isfinite(values[0]):
+            raise StepFailed(
+                f"the loss is {values[0]} at step {position.step + 1}; lower lr or set clip_grad_norm, then run again"
+            )
+        if batch.clips:
+            # the last batch of an epoch may be smaller: each clip then weighs as much as in a full one
+            torch.autograd.backward(loss * (share.whole / self.params.batch_size))
+        self.world.sum_gradients(model.parameters(), share.whole)
         if self.params.clip_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), self.params.clip_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         position.step += 1
-        sums = position.sums
-        for key, meter in {"loss": torch.tensor(value), **meters}.items():
-            sums[key] = sums.get(key, 0.0) + float(meter) * size
-        sums["lr"] = rate
+        for key, value in zip(named, values, strict=True):
+            position.sums[key] = position.sums.get(key, 0.0) + value * share.whole
+        position.sums["lr"] = rate
 
     def _require_finite(self, step: int) -> None:
         """Raise StepFailed before weights that are no numbers any more are kept, as a checkpoint or as a result."""
@@ -146,7 +179,7 @@ class Engine:
             row |= {f"val_{key}": value for key, value in self.objective.validate(self.device, epoch).items()}
         position.rows.append(row)
         position.sums = {}
-        if epoch > self.params.epochs - self.params.keep_epochs:
+        if self.world.is_first and epoch > self.params.epochs - self.params.keep_epochs:
             save_weights(self.epoch_weights(epoch), model.state_dict())
         figures = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
         log.log(logging.INFO if epoch % max(1, self.params.epochs // 10) == 0 else logging.DEBUG, "epoch %d: %s", epoch, figures)
@@ -165,30 +198,13 @@ class Engine:
         )
 
     def _restore(self) -> _Position:
-        state: dict[str, Any] | None = self.checkpoints.load()
+        state: dict[str, Any] | None = self.world.from_first(self.checkpoints.load() if self.world.is_first else None)
         if state is None:
             return _Position()
         self.objective.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         log.info("resumed at step %d", state["step"])
         return _Position(state["step"], state["sums"], state["rows"])
-
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Let SIGTERM ask for a checkpoint and an end; signals can only be heard in the main thread."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            self._stop_asked = True
-
-        try:
-            before = signal.signal(signal.SIGTERM, ask)
-        except ValueError:
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
 
 def mean_over(batches: list[tuple[int, dict[str, Tensor]]]) -> dict[str, float]:

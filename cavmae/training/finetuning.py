@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cavmae.dataset.loader import ClipRecord, ClipSet, balance_weights, epoch_order
 from cavmae.errors import InputError
-from cavmae.evaluation.inference import predict_clips
+from cavmae.evaluation.inference import predict_clips, slices
 from cavmae.evaluation.metrics import classification
 from cavmae.features.augment import Augmentation
 from cavmae.features.front_end import FrontEnd
@@ -18,6 +18,7 @@ from cavmae.features.mixup import smooth_and_mix
 from cavmae.models.cavmaeft import CAVMAEFT
 from cavmae.models.folder import ModelConfig
 from cavmae.training.batches import BatchBuilder, ModelInputs, TrainBatch, model_inputs
+from cavmae.training.distributed import current_world
 from cavmae.training.params import FinetuneParams
 
 
@@ -56,13 +57,17 @@ class Finetuning:
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
         """Batch with frames, partners and augmentation drawn, and on a CPU with its inputs computed, beside the model's work."""
         batch = self.train.build(indices, epoch)
-        return replace(batch, inputs=self._inputs(batch, torch.device("cpu"))) if self.params.device == "cpu" else batch
+        if not batch.clips or self.params.device != "cpu":
+            return batch
+        return replace(batch, inputs=self._inputs(batch, torch.device("cpu")))
 
     def _inputs(self, batch: TrainBatch, device: torch.device) -> ModelInputs:
         return model_inputs(self.front_end, batch, device, audio="video" not in self.mode, images="audio" not in self.mode)
 
     def loss(self, batch: TrainBatch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy, binary for several labels a clip, against smoothed and mixed targets."""
+        if not batch.clips:
+            return torch.zeros((), device=device), {}
         inputs = batch.inputs or self._inputs(batch, device)
         weight = batch.weight.to(device) if batch.weight is not None else None
         logits = self.model(inputs.audio, inputs.images, self.mode).float()
@@ -71,21 +76,32 @@ class Finetuning:
         other = batch.partner_targets.to(device) if batch.partner_targets is not None else targets
         share = weight if weight is not None else torch.ones(len(targets), device=device)
         targets = smooth_and_mix(targets, other, share, self.params.label_smoothing, self.params.official_smoothing)
-        if self.config.single_label:
-            return F.cross_entropy(logits, targets), {}
-        return F.binary_cross_entropy_with_logits(logits, targets), {}
+        loss = F.cross_entropy if self.config.single_label else F.binary_cross_entropy_with_logits
+        return loss(logits, targets) * (batch.share.weight if batch.share else 1.0), {}
 
     def validate(self, device: torch.device, epoch: int) -> dict[str, float]:
         """Loss, accuracy and mAP on the middle frame of the validation clips."""
         if not self.val_clips:
             return {}
         single = bool(self.config.single_label)
-        scores = predict_clips(self.model, self.config, self.val_clips, self.mode, "middle", self.params.batch_size, device)
+        scores = self._scores(device)
         figures = classification(self.val_targets, scores, single, self.params.official_metrics)
         clipped = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
         target = self.val_targets
         cross = -(target * np.log(clipped)).sum(1) if single else -_binary(target, clipped).mean(1)
         return {"loss": float(cross.mean()), "accuracy": figures["accuracy"], "mAP": figures["mAP"]}
+
+    def _scores(self, device: torch.device) -> np.ndarray:
+        """Scores [N, C] of the validation clips; each process works out some batches, made up as one process alone does."""
+        world, size = current_world(), self.params.batch_size
+        batches = slices(len(self.val_clips), size)
+        own = [index for number in world.dealt(len(batches)) for index in batches[number]]
+        scores = np.zeros(self.val_targets.shape, dtype=np.float32)
+        if own:
+            clips = [self.val_clips[index] for index in own]
+            scores[own] = predict_clips(self.model, self.config, clips, self.mode, "middle", size, device)
+        found: np.ndarray = world.total(torch.from_numpy(scores)).numpy()
+        return found
 
 
 def labelled(data: ClipSet, split: str) -> list[ClipRecord]:

@@ -23,13 +23,21 @@ class Objective(Protocol):
         ...
 
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
-        """Build a batch on the host; called from a thread."""
+        """Build a batch on the host; called from a thread. There may be no clips, where several processes share a small batch."""
         ...
 
     def loss(self, batch: TrainBatch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean loss over the batch and named meters, each a mean over its clips."""
+        """Return the mean loss over the batch and named meters, each a mean over its clips.
+
+        Of a shared batch (`batch.share`) each is this process's part: the meters of all processes sum up to the means over the
+        batch, as do the gradients of the losses to its gradients. So does the value of the loss, unless a meter named `loss`
+        does instead. All processes call this for each of their batches, also for one without clips.
+        """
         ...
 
     def validate(self, device: torch.device, epoch: int) -> dict[str, float]:
-        """Return named figures on the validation split after `epoch` (from 1); empty where there is none."""
+        """Return named figures on the validation split after `epoch` (from 1); empty where there is none.
+
+        All processes call it, and all return the figures over the whole split.
+        """
         ...

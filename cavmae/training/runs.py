@@ -13,6 +13,7 @@ from cavmae.errors import InputError
 from cavmae.models.folder import ModelConfig, check_model_place, fill_model_folder
 from cavmae.storage import replace_folder, sha256_json, work_folder
 from cavmae.training.curves import CurveRow, write_curves
+from cavmae.training.distributed import current_world
 from cavmae.training.engine import Engine
 from cavmae.training.objective import Objective
 from cavmae.training.optimizer import build_optimizer
@@ -51,18 +52,27 @@ def train(
 ) -> list[CurveRow]:
     """Train, then write the model folder with the weights of the last epochs, and the learning curves.
 
-    The state that a killed run needs lies in a work folder keyed by the hash of lineage (code, data, parents, parameters);
-    it is removed when the outputs are there.
+    The state that a killed run needs lies in a work folder keyed by the hash of lineage (code, data, parents, parameters),
+    not by the number of processes; it is removed when the outputs are there. Of several processes the first writes; raises
+    InputError where another one was given something else to train on.
     """
     inputs = {key: lineage[key] for key in ("step", "packages", "dataset")}
     # the parents by their files and the code by its content: neither a commit nor how often is saved changes the weights
     inputs["code"] = lineage["code"]["sha256"]
     inputs["parents"] = {name: parent["files"] for name, parent in lineage["parents"].items()}
     inputs["params"] = {key: value for key, value in lineage["params"].items() if key != "checkpoint_s"}
-    work = work_folder(step, sha256_json(inputs)[:16])
+    key, world = sha256_json(inputs)[:16], current_world()
+    if key != (expected := world.from_first(key)):
+        raise InputError(
+            f"process {world.rank} has other code, data, parents or parameters than process 0 (run {key} instead of {expected}); "
+            "give all processes the same"
+        )
+    work = work_folder(step, key)
     optimizer = build_optimizer(objective.model, params, head_lr)
     engine = Engine(objective, optimizer, params, work, events)
     rows = engine.run(f"{step} {events.name}")
+    if not world.is_first:
+        return rows
     with replace_folder(model) as partial:
         fill_model_folder(partial, config, objective.model.state_dict(), lineage)
         write_curves(partial / CURVES, rows)

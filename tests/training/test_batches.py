@@ -1,6 +1,8 @@
 """Batches are a function of seed, epoch and clip alone: who stands beside a clip, and who computes it, changes nothing."""
 
+import shutil
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,12 @@ import torch
 from torch import Tensor
 
 from cavmae.dataset.loader import ClipSet, epoch_order
+from cavmae.dataset.shelf import Shelf
+from cavmae.errors import StepFailed
 from cavmae.features.augment import Augmentation, Draws
 from cavmae.features.fbank import FbankSettings
 from cavmae.training.batches import BatchBuilder, MaskSettings, TrainBatch
+from tests.s3_service import S3Service
 from tests.training.tiny import tiny
 
 MASKS = MaskSettings((2, 6), (4, 4), "tf", 0.75)
@@ -48,6 +53,25 @@ def test_a_clip_gets_the_same_draws_in_whatever_batch_it_stands(builder: BatchBu
     assert equal(rows(one, 0), rows(other, 2)) and equal(rows(one, 3), rows(other, 1))
     assert not equal(rows(one, 0), rows(builder.build([3], epoch=3), 0))
     assert not equal(rows(one, 0), rows(replace(builder, seed=6).build([3], epoch=2), 0))
+
+
+def test_a_batch_that_is_read_from_s3_is_the_one_that_is_read_here(
+    builder: BatchBuilder, s3_server: S3Service, tmp_path: Path
+) -> None:
+    here, remote = Shelf.beside(tiny().dataset), Shelf(f"s3://{s3_server.bucket()}/shards", {})
+    assert here is not None
+    for name in here.store.names():
+        if name.endswith(".tar") or f"{name.removesuffix('.json')}.tar" in here.store.names():
+            remote.store.put(name, Path(here.root) / name)
+    shutil.copytree(tiny().dataset, tmp_path / "validated")
+    remote.write_location(tmp_path / "validated")
+    clips = ClipSet(tmp_path / "validated").split("train")
+    assert [clip.video_id for clip in clips] == [clip.video_id for clip in builder.clips]
+    one, other = builder.build([3, 9, 20, 7], epoch=2), replace(builder, clips=clips).build([3, 9, 20, 7], epoch=2)
+    assert all(equal(rows(one, at), rows(other, at)) for at in range(4))
+    remote.store.delete(clips[9].shard.name)
+    with pytest.raises(StepFailed, match=f"{remote.store.uri(clips[9].shard.name)}: shard is missing"):
+        replace(builder, clips=clips).build([9], epoch=2)
 
 
 def test_every_frame_of_a_clip_is_drawn_at_some_time(builder: BatchBuilder) -> None:

@@ -16,6 +16,7 @@ from cavmae.models.folder import ModelConfig, read_config, read_model
 from cavmae.steps.finetune import _classifier_config
 from cavmae.training.finetuning import Finetuning, labelled, stratified_share
 from cavmae.training.optimizer import build_optimizer
+from tests.dataset.made import NOWHERE
 from tests.training.tiny import params, tiny
 
 CPU = torch.device("cpu")
@@ -126,7 +127,7 @@ def test_sampling_weights_are_the_originals(golden: Path) -> None:
     want = json.loads((golden / "metrics" / "expected.json").read_text())["sample_weights"]
     names = sorted({name for row in want["labels"] for name in row.split(",")})
     clips = [
-        ClipRecord(str(at), "", "", tuple(names.index(name) for name in row.split(",")), Path(), 0, 0)
+        ClipRecord(str(at), "", "", tuple(names.index(name) for name in row.split(",")), NOWHERE, 0, 0)
         for at, row in enumerate(want["labels"])
     ]
     np.testing.assert_allclose(balance_weights(clips), want["weights"], rtol=1e-12)

@@ -3,15 +3,19 @@
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cavmae.cli import main
+from cavmae.stores import open_store
+from tests.s3_service import S3Service
 from tests.training.tiny import REPOSITORY, arguments, same_files, tiny
 
 # long enough to be met half-way, with a checkpoint after every step
@@ -45,10 +49,11 @@ class Command:
     def checkpoints(self) -> set[str]:
         return {path.name for path in (self.work / self.step).glob("*/step-*.pt")}
 
-    def stop(self, how: signal.Signals) -> tuple[int, str]:
+    def stop(self, how: signal.Signals, checkpoints: Callable[[], set[str]] | None = None) -> tuple[int, str]:
         """Wait for a new checkpoint and a little longer, send the signal, return exit code and messages."""
-        before, deadline = self.checkpoints(), time.monotonic() + 60
-        while not self.checkpoints() - before and self.process.poll() is None and time.monotonic() < deadline:
+        seen = checkpoints or self.checkpoints
+        before, deadline = seen(), time.monotonic() + 60
+        while not seen() - before and self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)
         time.sleep(random.uniform(0, 0.3))
         self.process.send_signal(how)
@@ -82,3 +87,31 @@ def test_a_command_stopped_at_random_moments_ends_where_an_undisturbed_one_ends(
     assert same_files(out / "model", undisturbed / "model") == []
     assert (out / "curves.tsv").read_bytes() == (undisturbed / "curves.tsv").read_bytes()
     assert not list((out / "work" / step).iterdir()), "a finished run leaves no state behind"
+
+
+@pytest.mark.slow
+def test_a_command_whose_machine_is_lost_continues_on_another_from_s3(
+    tmp_path: Path, s3_server: S3Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(f"s3://{s3_server.bucket()}/checkpoints")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("CAVMAE_CHECKPOINTS", store.location)
+        out = tmp_path / "lost"
+        for number, name in enumerate(["SIGKILL", "SIGKILL", "SIGTERM"]):
+            command = Command("finetune", out)
+            code, messages = command.stop(signal.Signals[name], lambda: {one for one in store.names() if one.endswith(".json")})
+            assert code == (75 if name == "SIGTERM" else -signal.SIGKILL), messages
+            assert ("resumed at step" in messages) == (number > 0) == (f"comes from {store.location}/" in messages), messages
+            assert "Traceback" not in messages and "could not be copied" not in messages
+            stopped = max(command.checkpoints())
+            shutil.rmtree(out)  # with everything else that this machine had
+        assert f"{stopped.removesuffix('.pt')}.json" in {one.rpartition("/")[2] for one in store.names()}, "SIGTERM waits for it"
+        with caplog.at_level(logging.INFO):
+            run_here("finetune", out, elsewhere)
+        resumed = [record.getMessage() for record in caplog.records if record.getMessage().startswith("resumed at step ")]
+        assert resumed == [f"resumed at step {int(stopped[5:14])}"]
+        assert list(store.names()) == [], "a finished run leaves nothing behind"
+    undisturbed = tmp_path / "undisturbed"
+    run_here("finetune", undisturbed, monkeypatch)
+    assert same_files(out / "model", undisturbed / "model") == []
+    assert (out / "curves.tsv").read_bytes() == (undisturbed / "curves.tsv").read_bytes()

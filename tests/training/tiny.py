@@ -38,6 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "extract": {"frames": 4, "frame_size": 32, "workers": 1},
     "validate": {},
     "adapt": {"checkpoint": "null", "seed": 0, "threads": 1} | {f"model.{key}": value for key, value in _SIZES.items()},
+    "fetch": {},
     "pretrain": {"epochs": 2, "batch_size": 12, "warmup_epochs": 1, "lr": 0.002, "keep_epochs": 0, "threads": 1},
     "finetune": {"epochs": 3, "batch_size": 12, "warmup_epochs": 1, "lr": 0.002, "keep_epochs": 3, "threads": 1, "mixup": 0.0},
     "average": {"by": "last", "count": 3},

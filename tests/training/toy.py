@@ -13,6 +13,7 @@ from cavmae.features.augment import Draws
 from cavmae.features.front_end import RawBatch
 from cavmae.training.batches import TrainBatch
 from cavmae.training.engine import Engine
+from tests.dataset.made import NOWHERE
 from tests.training.tiny import params
 
 _NOTHING = torch.zeros(0)
@@ -31,7 +32,7 @@ class Toy:
         return np.random.default_rng(epoch).permutation(len(self.values))
 
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
-        clips = [ClipRecord(str(index), "", "", (), Path(), 0, 0) for index in indices]
+        clips = [ClipRecord(str(index), "", "", (), NOWHERE, 0, 0) for index in indices]
         empty = np.zeros(0)
         return TrainBatch(clips, RawBatch(_NOTHING, _NOTHING, _NOTHING), Draws(*[empty] * 7))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _PACKAGES = ("cavmae", "numpy", "torch", "torchaudio", "av", "pillow", "safetensors", "scikit-learn")
 _DATASET_FILES = ("index.json", "clips.parquet", "labels.csv")
 IMAGE_VARIABLE = "CAVMAE_IMAGE_DIGEST"
+COMMIT_VARIABLE = "CAVMAE_GIT_COMMIT"  # what an image was built from: 40 digits, and `-dirty` behind them where they are not all
 
 
 def lineage_of(step: str, params: Section, dataset: Path | None, parents: dict[str, Path]) -> dict[str, Any]:
@@ -52,7 +54,10 @@ def code_fingerprint() -> str:
 
 
 def _git() -> dict[str, Any]:
-    """Commit of the working copy that the library lies in and whether it was clean; None where there is no git."""
+    """Commit of the working copy that the library lies in and whether it was clean.
+
+    Without git, which no image has, what the image was built from; None where nobody says.
+    """
 
     def ask(*arguments: str) -> str | None:
         try:
@@ -64,7 +69,10 @@ def _git() -> dict[str, Any]:
         return done.stdout.strip()
 
     status = ask("status", "--porcelain", "--untracked-files=no", "--", str(_PACKAGE))
-    return {"commit": ask("rev-parse", "HEAD"), "clean": None if status is None else not status}
+    commit = ask("rev-parse", "HEAD")
+    if commit is None and (built := re.fullmatch(r"([0-9a-f]{40})(-dirty)?", os.environ.get(COMMIT_VARIABLE, ""))):
+        return {"commit": built[1], "clean": built[2] is None}
+    return {"commit": commit, "clean": None if status is None else not status}
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Parameters of the step that makes the first model."""
+"""Parameters of the steps that a model comes from: the first one, one that is there, and one of the original."""
 
 from typing import Annotated, Literal
 
@@ -36,6 +36,12 @@ class AdaptParams(Section):
     std: Annotated[float, Field(gt=0)] | None
     threads: Size
     model: ArchitectureParams
+
+
+class FetchParams(Section):
+    """Which model is brought where no registry has a champion."""
+
+    source: Annotated[str, Field(min_length=1)] | None
 
 
 class ImportParams(Section):

@@ -1,5 +1,6 @@
 """The registry: versions of a model, which of them is the champion, and how it became that; wherever it is kept."""
 
+import time
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from cavmae.models.folder import CONFIG, WEIGHTS, model_fingerprint
 from cavmae.runlog import user_name
 
 _DIGITS = 16
+_POLL_S = 0.2
 Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 Version = Annotated[str, Field(pattern=rf"\A[0-9a-f]{{{_DIGITS}}}\z")]
 Sentence = Annotated[str, Field(pattern=r"\A[^\x00-\x1f\x7f-\x9f]{1,1000}\z")]
@@ -37,7 +39,7 @@ class Champion(_Record):
 
 
 class Entry(_Record):
-    """A line of history.jsonl. `late`: written by a later run, because the one that promoted was killed before it could."""
+    """What the history tells of one run. `late`: written by another run, because the one that promoted did not come to it."""
 
     time: str
     who: str
@@ -87,7 +89,10 @@ class Registry(ABC):
     """What every kind of registry does; one kind says how it reads, excludes others, stores, and moves the pointer.
 
     The pointer is what counts: it moves in one atomic step, after the version is there and before the history tells of it.
+    Nothing rests on the exclusion alone, which not every kind has: pointer and history change only as they were seen last.
     """
+
+    patience_s = 0.0  # how long a promotion that has moved the pointer is waited for, until another run tells of it
 
     @abstractmethod
     def read_champion(self) -> Champion | None:
@@ -107,15 +112,18 @@ class Registry(ABC):
 
     @abstractmethod
     def exclusive(self, wait_s: float) -> AbstractContextManager[None]:
-        """Keep other promotions out, and clear away what a killed one left; raises StepFailed where that takes too long."""
+        """Keep other promotions out, where that can be done, and clear away what a killed one left.
+
+        Raises StepFailed where that takes too long.
+        """
 
     @abstractmethod
-    def point(self, champion: Champion, expected: Champion | None) -> None:
-        """Move the pointer in one step; raises StepFailed where it is no longer the expected one."""
+    def point(self, champion: Champion, expected: Champion | None) -> bool:
+        """Move the pointer in one step, where it is the expected one; tell whether it was."""
 
     @abstractmethod
-    def append(self, entry: Entry) -> None:
-        """Add a line to the history."""
+    def append(self, entry: Entry, behind: int) -> bool:
+        """Add an entry to a history that has `behind` of them; tell whether it had no more."""
 
     def promote(self, model: Path, proposal: Proposal, wait_s: float) -> Promotion:
         """Carry out a proposal once. A second time, by the same run, nothing changes.
@@ -131,32 +139,63 @@ class Registry(ABC):
                     f"this one {files[name][:_DIGITS]}...; run `cavmae compare` again"
                 )
         with self.exclusive(wait_s):
-            champion = self.read_champion()
-            self._complete(champion)
-            now = champion.version if champion else None
-            earlier = next((entry for entry in self.history() if entry.run_id == proposal.run_id), None)
-            if earlier is not None:
-                if earlier.candidate != proposal.version:
-                    raise InputError(
-                        f"run {proposal.run_id} has brought candidate {earlier.candidate} before, now it brings "
-                        f"{proposal.version}; give another run_id"
-                    )
-                return Promotion(earlier, now, changed=False)
-            _check_champion(champion, proposal)
-            to = now
-            if proposal.promote:
-                to = self.add_version(model, proposal.weights, proposal.config)
-                self.point(_pointer(proposal, now), champion)
-            entry = _entry(proposal, now, to)
-            self.append(entry)
-            return Promotion(entry, to, changed=True)
+            while (done := self._carry_out(model, proposal)) is None:
+                pass
+            return done
 
-    def _complete(self, champion: Champion | None) -> None:
-        """Write the line of a promotion that was killed between pointer and history."""
-        promoted = [entry for entry in self.history() if entry.outcome == "promoted"]
-        if champion is not None and champion.run_id not in [entry.run_id for entry in promoted]:
-            proposal = Proposal(champion.run_id, champion.decision, True, champion.reason, champion.sha256, "", None)
-            self.append(_entry(proposal, champion.from_version, champion.version, late=True))
+    def _carry_out(self, model: Path, proposal: Proposal) -> Promotion | None:
+        """Do what a proposal says; None where another run came between, and everything is to be looked at anew."""
+        # in this order: what is told of behind this history then has moved a pointer that is read here as it was before
+        history = self.history()
+        champion = self.read_champion()
+        history = self._complete(champion, history)
+        now = champion.version if champion else None
+        earlier = next((entry for entry in history if entry.run_id == proposal.run_id), None)
+        if earlier is not None:
+            if earlier.candidate != proposal.version:
+                raise InputError(
+                    f"run {proposal.run_id} has brought candidate {earlier.candidate} before, now it brings "
+                    f"{proposal.version}; give another run_id"
+                )
+            return Promotion(earlier, now, changed=False)
+        _check_champion(champion, proposal)
+        if not proposal.promote:
+            entry = _entry(proposal, now, now)
+            return Promotion(entry, now, changed=True) if self.append(entry, len(history)) else None
+        to = self.add_version(model, proposal.weights, proposal.config)
+        if not self.point(_pointer(proposal, now), champion):
+            return None
+        return Promotion(self._tell(_entry(proposal, now, to), history), to, changed=True)
+
+    def _complete(self, champion: Champion | None, history: list[Entry]) -> list[Entry]:
+        """Tell of a promotion that was killed between pointer and history; return the history with it."""
+        if champion is None:
+            return history
+        deadline = time.monotonic() + self.patience_s
+        while not (told := champion.run_id in [entry.run_id for entry in _promotions(history)]):
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(_POLL_S)
+            history = self.history()
+        if told:
+            return history
+        proposal = Proposal(champion.run_id, champion.decision, True, champion.reason, champion.sha256, "", None)
+        self._tell(_entry(proposal, champion.from_version, champion.version, late=True), history)
+        return self.history()
+
+    def _tell(self, entry: Entry, history: list[Entry]) -> Entry:
+        """Append the entry of a promotion behind what others wrote meanwhile; return what tells of it, which may be theirs."""
+        while True:
+            there = next((old for old in _promotions(history) if old.run_id == entry.run_id), None)
+            if there is not None:
+                return there
+            if self.append(entry, len(history)):
+                return entry
+            history = self.history()
+
+
+def _promotions(history: list[Entry]) -> list[Entry]:
+    return [entry for entry in history if entry.outcome == "promoted"]
 
 
 def _check_champion(champion: Champion | None, proposal: Proposal) -> None:

@@ -21,15 +21,6 @@ _OWN = re.compile(r"versions|history\.jsonl|champion\.json(\.[0-9]+\.partial)?|\
 _POLL_S = 0.05
 
 
-def open_registry(location: Path) -> Registry:
-    """Return the registry at `location`, which need not be there yet; raises InputError where something else is."""
-    if location.parts[:1] == ("s3:",):
-        raise InputError(f"{location}: a registry is a folder; one on S3 cannot be used yet")
-    registry = FolderRegistry(location)
-    registry.check()
-    return registry
-
-
 class FolderRegistry(Registry):
     """Reads at any time; writes hold a lock on `.lock`, which the system lets go of when a process dies."""
 
@@ -126,15 +117,18 @@ class FolderRegistry(Registry):
         finally:
             os.close(lock)
 
-    def point(self, champion: Champion, expected: Champion | None) -> None:
-        """Replace champion.json; raises StepFailed where it is no longer the expected one."""
+    def point(self, champion: Champion, expected: Champion | None) -> bool:
+        """Replace champion.json, where it is the expected one."""
         if self.read_champion() != expected:
-            raise StepFailed(f"{self.folder / CHAMPION}: was changed by somebody else; run `cavmae compare` again")
+            return False
         write_json(self.folder / CHAMPION, champion.model_dump())
         _flush(self.folder)
+        return True
 
-    def append(self, entry: Entry) -> None:
-        """Add a line to history.jsonl, on the disk before this returns."""
+    def append(self, entry: Entry, behind: int) -> bool:
+        """Add a line to history.jsonl, on the disk before this returns; the lock keeps others from adding one before it."""
+        if len(self.history()) != behind:
+            return False
         line = entry.model_dump_json().encode() + b"\n"
         file = os.open(self.folder / HISTORY, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
@@ -143,6 +137,7 @@ class FolderRegistry(Registry):
             os.fsync(file)
         finally:
             os.close(file)
+        return True
 
     def _clear(self) -> None:
         """Remove what a killed promotion left: files half written, and the start of a line."""

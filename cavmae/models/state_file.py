@@ -12,7 +12,7 @@ from cavmae.models.safe_load import load_safely
 
 _WRAPPERS = ("model", "state_dict")
 _LONGEST_NAME = 200
-_LARGEST_BYTES = 16 << 30  # twenty times the published base model
+LARGEST_BYTES = 16 << 30  # twenty times the published base model
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -25,9 +25,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: is not a file")
     size = path.stat().st_size
-    if size > _LARGEST_BYTES:
+    if size > LARGEST_BYTES:
         raise InputError(f"{path}: holds {size / 1e9:.0f} GB; no checkpoint of such a model is that large")
-    state = read_weights(path) if path.suffix == ".safetensors" else _torch_state(path)
+    state = read_weights(path) if path.suffix == ".safetensors" or _looks_like_safetensors(path) else _torch_state(path)
     if not state:
         raise InputError(f"{path}: holds no tensors")
     for key, value in state.items():
@@ -38,6 +38,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if sum(value.numel() * value.element_size() for value in state.values()) > size:
         raise InputError(f"{path}: the shapes of its tensors promise more numbers than the file holds")
     return state
+
+
+def _looks_like_safetensors(path: Path) -> bool:
+    """Whether a file begins like one of safetensors: files that are kept by their hash have no ending to tell."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(10)
+    except OSError:  # whoever reads on says why
+        return False
+    return start[8:] == b'{"' and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
 def _torch_state(path: Path) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ NAMES = (
     "extract",
     "validate",
     "adapt",
+    "fetch",
     "pretrain",
     "finetune",
     "average",

@@ -10,6 +10,7 @@ from cavmae.steps.step import Artifact, Step
 
 if TYPE_CHECKING:
     from cavmae.dataset.loader import ClipSet
+    from cavmae.models.cavmae import CAVMAE
     from cavmae.models.folder import Architecture, ModelConfig
 
 log = logging.getLogger(__name__)
@@ -23,13 +24,13 @@ def adapt(dataset: Path, model: Path, params: AdaptParams) -> None:
     import torch
 
     from cavmae.dataset.loader import ClipSet
-    from cavmae.models.adapt import adapt as adapt_weights
     from cavmae.models.cavmae import CAVMAE
     from cavmae.models.folder import check_model_place, write_model
     from cavmae.models.lineage import lineage_of
-    from cavmae.models.mae_checkpoint import read_mae_checkpoint
+    from cavmae.stores import is_remote
 
-    check_model_place(model, "adapt", (dataset, *([Path(params.checkpoint)] if params.checkpoint else [])))
+    here = params.checkpoint is not None and not is_remote(params.checkpoint)
+    check_model_place(model, "adapt", (dataset, *([Path(str(params.checkpoint))] if here else [])))
     torch.set_num_threads(params.threads)
     config = _config(ClipSet(dataset), params)
     torch.manual_seed(params.seed)
@@ -39,18 +40,7 @@ def adapt(dataset: Path, model: Path, params: AdaptParams) -> None:
     if params.checkpoint is None:
         log.info("adapt: no checkpoint given: all weights are drawn with seed %d", params.seed)
     else:
-        from cavmae.storage import sha256_file
-
-        checkpoint = Path(params.checkpoint)
-        weights = read_mae_checkpoint(checkpoint)
-        try:
-            report = adapt_weights(network, weights)
-        except InputError as error:
-            raise InputError(f"{checkpoint}: {error}") from None
-        for line in report.lines():
-            log.info("adapt: %s", line)
-        files = sorted(path for path in checkpoint.rglob("*") if path.is_file()) if checkpoint.is_dir() else [checkpoint]
-        lineage["checkpoint"] = {file.name: sha256_file(file) for file in files}
+        lineage["checkpoint"] = _adapt(network, params.checkpoint)
     write_model(model, config, network.state_dict(), lineage)
     count = sum(parameter.numel() for parameter in network.parameters())
     log.info(
@@ -63,6 +53,26 @@ def adapt(dataset: Path, model: Path, params: AdaptParams) -> None:
         config.normalisation.std,
         model,
     )
+
+
+def _adapt(network: "CAVMAE", location: str) -> dict[str, str]:
+    """Give the model the checkpoint's weights; return the SHA-256 of its files by name."""
+    from cavmae.locations import local_copy
+    from cavmae.models.adapt import adapt as adapt_weights
+    from cavmae.models.mae_checkpoint import read_mae_checkpoint
+    from cavmae.models.state_file import LARGEST_BYTES
+    from cavmae.storage import sha256_file
+
+    with local_copy(location, LARGEST_BYTES) as checkpoint:
+        weights = read_mae_checkpoint(checkpoint)
+        try:
+            report = adapt_weights(network, weights)
+        except InputError as error:
+            raise InputError(f"{checkpoint}: {error}") from None
+        for line in report.lines():
+            log.info("adapt: %s", line)
+        files = sorted(path for path in checkpoint.rglob("*") if path.is_file()) if checkpoint.is_dir() else [checkpoint]
+        return {file.name: sha256_file(file) for file in files}
 
 
 def _config(data: "ClipSet", params: AdaptParams) -> "ModelConfig":

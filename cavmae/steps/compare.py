@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def compare(dataset: Path, candidate: Path, registry: Path, decision: Path, params: CompareParams) -> "Comparison":
+def compare(dataset: Path, candidate: Path, registry: str, decision: Path, params: CompareParams) -> "Comparison":
     """Measure a candidate and the registry's champion on the same clips, and decide which is to be champion.
 
     A decision to keep the champion is a result, not a failure; `promote` carries out either. Raises InputError where models
@@ -25,7 +25,7 @@ def compare(dataset: Path, candidate: Path, registry: Path, decision: Path, para
     from cavmae.evaluation.decision import decision_document
     from cavmae.models.folder import WEIGHTS, model_fingerprint
     from cavmae.models.lineage import dataset_fingerprint
-    from cavmae.models.registry_folder import open_registry
+    from cavmae.models.registries import open_registry
     from cavmae.storage import write_json
     from cavmae.training.runs import prepare_torch
 
@@ -70,7 +70,7 @@ STEP = Step(
     inputs=(
         Artifact("dataset", "data/validated", "validated data set"),
         Artifact("candidate", "models/averaged/multimodal", "model folder of a classifier"),
-        Artifact("registry", "models/registry", "folder of the registry, which may be missing"),
+        Artifact("registry", "models/registry", "folder or s3:// prefix of the registry, which may be missing", remote=True),
     ),
     outputs=(Artifact("decision", "metrics/decision.json", "the decision, and what it rests on"),),
     image="train",

@@ -15,24 +15,40 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def import_checkpoint(checkpoint: Path, out: Path, params: ImportParams) -> None:
+def import_checkpoint(checkpoint: str, out: Path, params: ImportParams) -> None:
     """Turn a checkpoint of the original CAV-MAE into a model folder, strictly.
 
     Every weight must have its place, and every place its weight. Sizes are read from the weights' shapes; what these do not
     say is a parameter. Raises InputError where the file cannot be read safely or is no such model, and naming what is
     missing, unexpected or of another shape.
     """
-    import torch
-
     from cavmae.features.fbank import SHIFT_S
+    from cavmae.locations import local_copy
     from cavmae.models.folder import write_model
     from cavmae.models.lineage import lineage_of
-    from cavmae.models.official_config import official_config
-    from cavmae.models.official_state import recognise
-    from cavmae.models.state_file import read_state
+    from cavmae.models.state_file import LARGEST_BYTES
     from cavmae.storage import sha256_file
 
     _check_paths(checkpoint, out, params)
+    with local_copy(checkpoint, LARGEST_BYTES) as path:
+        state, config = _read(path, params)
+        lineage = lineage_of("import", params, None, {})
+        lineage["checkpoint"] = {path.name: sha256_file(path)}
+        write_model(out, config, state.parameters, lineage)
+    log.info("import: -> %s", out)
+    frames, wanted = round(params.window_s / SHIFT_S), config.architecture.audio_length
+    if not wanted / 2 < frames < wanted + config.architecture.audio_patch_size:
+        log.warning("import: a clip of %g s makes %d frames, the model takes %d; set window_s", params.window_s, frames, wanted)
+
+
+def _read(checkpoint: Path, params: ImportParams) -> "tuple[OfficialState, ModelConfig]":
+    """The weights in a file and the model that they are of, held against each other."""
+    import torch
+
+    from cavmae.models.official_config import official_config
+    from cavmae.models.official_state import recognise
+    from cavmae.models.state_file import read_state
+
     labels = _labels(params)
     state = recognise(read_state(checkpoint), checkpoint)
     try:
@@ -47,24 +63,20 @@ def import_checkpoint(checkpoint: Path, out: Path, params: ImportParams) -> None
     broken = [key for key, value in state.parameters.items() if not value.isfinite().all()]
     if broken:
         raise InputError(f"{checkpoint}: {broken[0]} holds values that are not finite: the run that wrote it had failed")
-    lineage = lineage_of("import", params, None, {})
-    lineage["checkpoint"] = {checkpoint.name: sha256_file(checkpoint)}
-    write_model(out, config, state.parameters, lineage)
-    log.info("import: -> %s", out)
-    frames, wanted = round(params.window_s / SHIFT_S), config.architecture.audio_length
-    if not wanted / 2 < frames < wanted + config.architecture.audio_patch_size:
-        log.warning("import: a clip of %g s makes %d frames, the model takes %d; set window_s", params.window_s, frames, wanted)
+    return state, config
 
 
-def _check_paths(checkpoint: Path, out: Path, params: ImportParams) -> None:
+def _check_paths(checkpoint: str, out: Path, params: ImportParams) -> None:
     """The output replaces its folder as a whole: that may be an earlier import, and nothing else; a trained model is none."""
     from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS
     from cavmae.outputs import Written, check_replaceable, lineage_says
+    from cavmae.stores import is_remote
 
-    if checkpoint.is_dir():
+    here = None if is_remote(checkpoint) else Path(checkpoint)
+    if here is not None and here.is_dir():
         raise InputError(f"{checkpoint}: is a folder; give the checkpoint file itself (.pth or .safetensors)")
     labels = Path(params.labels_csv) if params.labels_csv is not None else None
-    check_replaceable(out, (checkpoint, labels), Written("import", (CONFIG, WEIGHTS, LINEAGE), lineage_says("import")))
+    check_replaceable(out, (here, labels), Written("import", (CONFIG, WEIGHTS, LINEAGE), lineage_says("import")))
 
 
 def _labels(params: ImportParams) -> "list[LabelName] | None":
@@ -109,7 +121,15 @@ def _lines(state: "OfficialState", config: "ModelConfig", params: ImportParams) 
 STEP = Step(
     function=import_checkpoint,
     params=ImportParams,
-    inputs=(Artifact("checkpoint", "CHECKPOINT", "the original's .pth file, or the same as .safetensors", positional=True),),
+    inputs=(
+        Artifact(
+            "checkpoint",
+            "CHECKPOINT",
+            "the original's .pth file, or the same as .safetensors; also s3://bucket/key, or the file's object on a DVC remote",
+            positional=True,
+            remote=True,
+        ),
+    ),
     outputs=(Artifact("out", "models/imported", "folder for the model"),),
     image="train",
     cpu=1,

@@ -31,15 +31,15 @@ class PromoteParams(Section):
         return value
 
 
-def promote(candidate: Path, decision: Path, registry: Path, params: PromoteParams) -> "Promotion":
+def promote(candidate: Path, decision: Path, registry: str, params: PromoteParams) -> "Promotion":
     """Make the candidate the champion where the decision says so, and write down what was done.
 
     A run does so once: the same run again changes nothing. Raises InputError where the decision is not about this candidate,
     and StepFailed where the champion has changed since.
     """
     from cavmae.evaluation.decision import read_decision
+    from cavmae.models.registries import open_registry
     from cavmae.models.registry import Proposal
-    from cavmae.models.registry_folder import open_registry
     from cavmae.storage import sha256_file
 
     versions = open_registry(registry)
@@ -70,6 +70,11 @@ def _is_run_id(word: str) -> bool:
 
 def as_text(done: "Promotion", params: PromoteParams) -> str:
     """What happened, in a sentence."""
+    return outcome(done)
+
+
+def outcome(done: "Promotion") -> str:
+    """What happened, in a sentence."""
     entry = done.entry
     if not done.changed:
         before = f"run {entry.run_id} has {entry.outcome} {entry.to_version} before"
@@ -87,7 +92,14 @@ STEP = Step(
         Artifact("candidate", "models/averaged/multimodal", "model folder that was compared"),
         Artifact("decision", "metrics/decision.json", "what `compare` decided"),
     ),
-    outputs=(Artifact("registry", "models/registry", "folder of the registry: versions, history and the champion's name"),),
+    outputs=(
+        Artifact(
+            "registry",
+            "models/registry",
+            "folder or s3:// prefix of the registry: versions, history, the champion's name",
+            remote=True,
+        ),
+    ),
     image="train",
     cpu=1,
     memory_gb=4,

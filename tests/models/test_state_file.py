@@ -22,6 +22,9 @@ def test_a_state_dict_is_found_bare_wrapped_and_as_safetensors(tmp_path: Path) -
         assert torch.equal(read_state(saved(tmp_path / "m.pth", value))["w"], state["w"])
     save_file(state, tmp_path / "m.safetensors")
     assert torch.equal(read_state(tmp_path / "m.safetensors")["w"], state["w"])
+    # as a DVC remote keeps it: by its hash, without an ending
+    (tmp_path / "m.safetensors").rename(tmp_path / "d41d8cd98f00b204e9800998ecf8427e")
+    assert torch.equal(read_state(tmp_path / "d41d8cd98f00b204e9800998ecf8427e")["w"], state["w"])
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,12 @@ from pathlib import Path
 
 from tests.conftest import REPOSITORY
 
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-
 
 def start(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "cavmae", *arguments, "--params", str(REPOSITORY / "params.yaml")],
         cwd=folder,
-        env=_ENVIRONMENT,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,5 +1,6 @@
 """The step `adapt`: sizes follow the data, statistics are measured, and checkpoints of all kinds give the same model."""
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -11,7 +12,10 @@ from safetensors.torch import save_file
 
 from cavmae.errors import InputError
 from cavmae.models.folder import read_config, read_model
+from cavmae.stores import open_store
 from tests.models.test_mae_checkpoint import encoder_only, facebook_state, hugging_face_state
+from tests.pushed import push_file
+from tests.s3_service import S3Service
 from tests.training.tiny import run_step, same_files, tiny
 
 SIZES: dict[str, Any] = {
@@ -63,6 +67,35 @@ def test_checkpoints_of_all_kinds_give_the_same_weights(tmp_path: Path, caplog: 
         if not is_decoder:
             assert torch.equal(value, states["timm.pth"][key]), key
     assert not torch.equal(states["mae.pth"]["decoder_embed.weight"], states["timm.pth"]["decoder_embed.weight"])
+
+
+def test_a_checkpoint_on_s3_or_a_dvc_remote_gives_the_same_weights(tmp_path: Path, s3_server: S3Service) -> None:
+    torch.save({"model": facebook_state()}, tmp_path / "mae.pth")
+    save_file(hugging_face_state(5), tmp_path / "model.safetensors")
+    here = adapted(tmp_path / "here", checkpoint=tmp_path / "mae.pth", **SIZES)
+    place = f"s3://{s3_server.bucket()}/weights"
+    for name in ("mae.pth", "model.safetensors"):
+        open_store(place).put(name, tmp_path / name)
+    pth, tensors = ((tmp_path / name).read_bytes() for name in ("mae.pth", "model.safetensors"))
+    for number, (checkpoint, content) in enumerate(
+        (
+            (f"{place}/mae.pth", pth),
+            (f"{place}/model.safetensors", tensors),
+            (push_file(place, pth), pth),
+            (push_file(str(tmp_path / "remote"), tensors), tensors),
+        )
+    ):
+        there = adapted(tmp_path / f"there{number}", checkpoint=checkpoint, **SIZES)
+        assert "model.safetensors" not in same_files(here, there)
+        ((name, sha256),) = json.loads((there / "lineage.json").read_text())["checkpoint"].items()
+        assert sha256 == hashlib.sha256(content).hexdigest() and "/" not in name
+        assert name in checkpoint or name == hashlib.md5(content).hexdigest()
+    torch.save([1], tmp_path / "list.pth")
+    open_store(place).put("list.pth", tmp_path / "list.pth")
+    for name, words in (("list.pth", "holds no state dict"), ("absent.pth", "no such file")):
+        with pytest.raises(InputError, match=f"^{place}/{name}: {words}"):
+            adapted(tmp_path / "m", checkpoint=f"{place}/{name}", **SIZES)
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_checkpoint_of_another_size_is_refused_naming_file_key_and_remedy(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def test_the_function_takes_exactly_what_the_description_names(step: Step) -> No
     for artifact in (*step.inputs, *step.outputs):
         kind = str(signature.parameters[artifact.name].annotation)
         assert ("None" in kind) == (artifact.optional and not artifact.many), artifact.name
+        assert ("str" in kind) == artifact.remote != ("Path" in kind), artifact.name
         assert ("Sequence" in kind) == artifact.many and (artifact.positional or not artifact.many), artifact.name
     assert signature.parameters["params"].annotation in (step.params, step.params.__name__)
 

@@ -18,9 +18,12 @@ from cavmae.models import CAVMAE, CAVMAEFT
 from cavmae.models.cavmaeft import MODES
 from cavmae.models.folder import read_config, read_model
 from cavmae.storage import sha256_file
+from cavmae.stores import open_store
 from tests.models.filled import fill
 from tests.models.official import SIZES, TOLD, adaptation_output, classifier, parallel, pretrained
 from tests.models.test_mae_checkpoint import facebook_state
+from tests.pushed import push_file
+from tests.s3_service import S3Service
 from tests.training.tiny import PARAMS, run_step, same_files, tiny, train
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -179,6 +182,28 @@ def test_a_file_of_the_published_size_is_read_with_the_defaults(tmp_path: Path, 
     _, model = read_model(tmp_path / "model")
     assert sum(parameter.numel() for parameter in model.parameters()) == facts["n_params"]
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_a_checkpoint_on_s3_or_a_dvc_remote_becomes_the_same_model(
+    tmp_path: Path, s3_server: S3Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = imported(tmp_path / "here", parallel(pretrained().state_dict()))
+    checkpoint = tmp_path / "here" / "audio_model.25.pth"
+    place = f"s3://{s3_server.bucket()}/weights"
+    open_store(place).put(checkpoint.name, checkpoint)
+    told = [word for key, value in TOLD.items() for word in ("--set", f"{key}={value}")]
+    words = ["import", "--params", str(PARAMS), *told, "--out", str(tmp_path / "there")]
+    assert main([*words, f"{place}/{checkpoint.name}"]) == 0
+    assert same_files(here, tmp_path / "there") == [], "the lineage too: the checkpoint stands there by name and hash"
+    for remote in (place, str(tmp_path / "remote")):
+        assert main([*words, push_file(remote, checkpoint.read_bytes())]) == 0
+        assert same_files(here, tmp_path / "there") == ["lineage.json"]
+    capsys.readouterr()
+    open_store(place).write("page.pth", b"<!DOCTYPE html>")
+    for name, said in (("page.pth", "it is a web page"), ("absent.pth", "no such file")):
+        assert main([*words, f"{place}/{name}"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"cavmae import: {place}/{name}: ") and said in line
 
 
 def test_what_was_recognised_is_said_and_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

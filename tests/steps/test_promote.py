@@ -8,6 +8,8 @@ import pytest
 from cavmae.cli import main
 from cavmae.runlog import RUN_VARIABLE
 from cavmae.storage import sha256_file
+from cavmae.stores import open_store
+from tests.s3_service import S3Service
 from tests.training.tiny import arguments, run_step, same_files, tiny
 
 
@@ -48,6 +50,31 @@ def test_first_champion_then_a_better_one_then_one_that_is_not(tmp_path: Path, c
     assert [row["outcome"] for row in rows] == ["promoted", "promoted", "kept"]
     assert [row["decision"] for row in rows][2] == sha256_file(third)
     assert rows[0]["run_id"].startswith("decision-") and rows[1]["run_id"] == "manual__2026-01-05T00:00:00+00:00"
+
+
+def test_a_registry_on_s3_is_compared_with_and_promoted_to_as_one_in_a_folder(
+    tmp_path: Path, s3_server: S3Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = f"s3://{s3_server.bucket()}/registry"
+    audio, both = tiny().classifier("audioonly"), tiny().classifier()
+    said: dict[str, list[str]] = {}
+    decisions: dict[str, list[bytes]] = {}
+    for registry in (str(tmp_path / "registry"), place):
+        out = tmp_path / "decision.json"
+        for candidate, rule in ((audio, "interval"), (both, "not_worse")):
+            given = ["--candidate", str(candidate), "--registry", registry, "--decision", str(out)]
+            compared = arguments("compare", rule=rule, margin=0.99 if rule == "not_worse" else 0)
+            assert main([*compared, "--dataset", str(tiny().dataset), *given]) == 0
+            assert main([*arguments("promote", run_id=rule), *given]) == 0
+            decisions.setdefault(registry, []).append(out.read_bytes())
+            said.setdefault(registry, []).append(capsys.readouterr().out)
+        assert main([*arguments("promote", run_id="interval"), *given]) == 2
+        assert "run interval has brought candidate" in capsys.readouterr().err
+    assert decisions[place] == decisions[str(tmp_path / "registry")] and said[place] == said[str(tmp_path / "registry")]
+    rows = [json.loads(open_store(place).read(f"history/00000000{number}.json")) for number in (1, 2)]
+    lines = [json.loads(line) for line in (tmp_path / "registry" / "history.jsonl").read_text().splitlines()]
+    assert [{**row, "time": ""} for row in rows] == [{**line, "time": ""} for line in lines]
+    assert not list(Path().glob("s3:*")), "an address is never taken for a path"
 
 
 def test_the_environment_names_the_run_and_the_same_run_changes_nothing(

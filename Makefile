@@ -8,7 +8,7 @@ UV := uv==0.9.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types few-labels control requirements clean
+.PHONY: help setup demo test test-slow test-docker lint types engine engine-down images sbom few-labels control requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,12 +35,28 @@ test: $(STAMP) ## run the fast tests
 test-slow: $(STAMP) ## run the slow tests, and those over real media where there are any
 	pytest -q -n 2 -m '(slow or media) and not docker and not airflow and not gpu'
 
+test-docker: $(STAMP) ## run the tests in containers (after `make engine images`)
+	pytest -q -m docker
+
+engine: ## start a container engine where none answers
+	docker/engine.sh up
+
+engine-down: ## stop the container engine that `make engine` started
+	docker/engine.sh down
+
+images: ## build the images cavmae-data and cavmae-train of this commit
+	"$(PYTHON)" docker/build.py
+
+sbom: $(STAMP) ## write what is in the images to build/sbom, as CycloneDX (after `make images`)
+	python docker/sbom.py
+
 lint: $(STAMP) ## look for faults of style
 	ruff check .
 	ruff format --check .
 
 types: $(STAMP) ## check the types
 	mypy
+	mypy docker/*.py
 
 few-labels: $(STAMP) ## measure what pretraining buys with 10 % of the labels (after `make demo`)
 	python -m benchmarks.few_labels
@@ -56,4 +72,4 @@ requirements: $(STAMP) ## pin the requirements anew from requirements/*.in
 	done
 
 clean: ## remove what the project made, but for the virtual environment
-	rm -rf data/ingest data/shards data/validated models metrics reports runs .cavmae dvc.lock .dvc/cache .dvc/tmp
+	rm -rf data/ingest data/shards data/validated models metrics reports runs .cavmae dvc.lock .dvc/cache .dvc/tmp build

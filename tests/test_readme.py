@@ -44,6 +44,19 @@ def test_every_cavmae_command_in_the_text_parses(page: Path) -> None:
             assert words[0] in {"results", "recipes", "STEP"}, command
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_pipelines_command_in_the_text_parses(page: Path) -> None:
+    from pipelines.cli import _parser
+
+    text = page.read_text(encoding="utf-8")
+    commands = [line for block in shell_blocks(page) for line in block if line.startswith("python -m pipelines ")]
+    commands += re.findall(r"`(python -m pipelines [a-z]+ [^`]*)`", text)
+    for command in commands:
+        words = shlex.split(command)[3:]
+        if "NAME" not in words and "--help" not in words:
+            _parser().parse_args([word for word in words if word != "…"])
+
+
 def test_every_make_verb_in_the_text_exists() -> None:
     verbs = set(re.findall(r"^([a-z-]+):.*##", (REPOSITORY / "Makefile").read_text(), flags=re.M))
     for page in PAGES:

@@ -107,7 +107,7 @@ def test_a_wrong_params_file_is_told_in_one_line(elsewhere: Path, capsys: pytest
     Path("bad.yaml").write_text("pretrain: [1, 2")
     assert "bad.yaml, line" in complaint(capsys, "pretrain", "--params", "bad.yaml")
     Path("bad.yaml").write_text("- 1")
-    assert "section 'pretrain' is missing" in complaint(capsys, "pretrain", "--params", "bad.yaml")
+    assert "bad.yaml: holds no mapping" in complaint(capsys, "pretrain", "--params", "bad.yaml")
     changed_params(lambda document: document.pop("pretrain"))
     assert "params.yaml: section 'pretrain' is missing" in complaint(capsys, "pretrain")
     changed_params(lambda document: document["pretrain"].pop("lr"))

@@ -119,7 +119,7 @@ def test_the_recipes_that_come_with_the_library_are_found_from_anywhere(tmp_path
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("- 1", "'title' is missing"),
+        ("- 1", "holds no mapping"),
         ("title: [", "line 1: not valid YAML"),
         ("title: x", "'results' is missing"),
         ("title: x\ntitel: y", "unknown key 'titel'"),

@@ -60,7 +60,7 @@ def test_two_nodes_of_two_processes_work_together(machines: Machines, tmp_path: 
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
     [
-        ("wrong", InputError, r"node 0 \(pod .*\) exit code 2: params.yaml: 'lrr' is unknown; "),
+        ("wrong", InputError, r"node [01] \(pod .*\) exit code 2: params.yaml: 'lrr' is unknown; "),
         ("crash", StepFailed, r"node 1 \(pod .*\) exit code 1: RuntimeError: CUDA out of memory.; "),
         ("kill", StepFailed, r"node 1 \(pod .*\) exit code 1: process 0 of 1 was killed and could say nothing"),
     ],

@@ -1,11 +1,6 @@
 """Shards in a store: made in parts, found again, put together, and the same to the byte as on a laptop."""
 
-import itertools
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +13,10 @@ from cavmae.dataset.validation import validate_dataset
 from cavmae.errors import InputError, StepFailed
 from cavmae.storage import read_json
 from cavmae.stores import open_store
-from tests.conftest import REPOSITORY
 from tests.dataset.made import blob, extract_params, ingested, tiny_film
 from tests.dataset.validation_delivery import limits
 from tests.s3_service import S3Service
+from tests.steps.command import die
 
 TABLES = ("index.json", "facts.parquet", "quarantine.parquet")
 VALIDATED = ("index.json", "clips.parquet", "labels.csv", "quarantine.parquet", "verdict.json")
@@ -230,19 +225,13 @@ def test_a_location_that_is_none_is_wrong_input(tmp_path: Path, content: str, sa
 @pytest.mark.slow
 def test_a_killed_part_continues_and_ends_the_same(manifest: Path, store: str, tmp_path: Path) -> None:
     extract(manifest, "laptop")
-    command = [sys.executable, "-m", "cavmae", "extract", "--clips", "i", "--out", "part", "--store", store, "--part", "1/2"]
-    command += ["--set", "frames=2", "--set", "frame_size=32", "--set", "workers=1", "--params", str(REPOSITORY / "params.yaml")]
-    for stored in itertools.count(1):
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, start_new_session=True
-        )
-        while process.poll() is None and sum(1 for _ in open_store(store).names()) < stored:
-            time.sleep(0.002)
-        if process.poll() is not None:
-            break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert process.returncode == 0 and stored > 1
+    words = ["extract", "--clips", "i", "--out", "part", "--store", store, "--part", "1/2", "--workers", "1"]
+    words += ["--frames", "2", "--frame-size", "32"]
+    deaths = 0
+    while die(words, tmp_path, stored=1 + deaths % 2):  # after each tar and, with that written again, after its record
+        deaths += 1
+        assert len(list(open_store(store).names())) == deaths
+    assert deaths == 6
     assert not list(Path("part").glob("*.partial"))
     extract(manifest, "rest", f"store={store}", "part=2/2")
     assert extract(manifest, "joined", f"store={store}").written == 0

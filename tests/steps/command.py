@@ -13,9 +13,9 @@ from pathlib import Path
 from tests.conftest import REPOSITORY
 
 
-def start(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
+def start(arguments: Sequence[str], folder: Path, *program: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "cavmae", *arguments, "--params", str(REPOSITORY / "params.yaml")],
+        [sys.executable, "-m", *(program or ("cavmae",)), *arguments, "--params", str(REPOSITORY / "params.yaml")],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         text=True,
@@ -36,6 +36,14 @@ def run(arguments: Sequence[str], folder: Path) -> tuple[int, str]:
     process = start(arguments, folder)
     said, errors = process.communicate(timeout=120)
     return process.returncode, said + errors
+
+
+def die(arguments: Sequence[str], folder: Path, stored: int) -> bool:
+    """Run a command that is killed once it has stored so many files; tell whether it was, and did not end before."""
+    process = start(arguments, folder, "tests.steps.dying", str(stored))
+    said, errors = process.communicate(timeout=120)
+    assert process.returncode in (0, -signal.SIGKILL), said + errors
+    return process.returncode != 0
 
 
 def kill_in_the_middle(arguments: Sequence[str], folder: Path, watched: Path, files: int, rng: random.Random) -> bool:

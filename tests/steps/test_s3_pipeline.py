@@ -1,9 +1,6 @@
 """The proof of S3: the same data on a laptop and by way of S3, in parts, give the same bytes up to the trained weights."""
 
 import csv
-import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from cavmae.dataset.shelf import Shelf
 from cavmae.storage import read_json
 from cavmae.stores import open_store
 from tests.s3_service import S3Service
-from tests.steps.command import contents, run, start
+from tests.steps.command import contents, die, run
 from tests.training.tiny import run_step, train
 
 SAMPLE = {"clips": 48, "seconds": 0.6, "size": 32, "fps": 10}
@@ -51,7 +48,7 @@ def test_by_way_of_s3_and_in_parts_everything_is_the_same_to_the_byte(
     # the cluster: the same list on S3; three parts, of which one is killed and started again; shards in a bucket
     cavmae(tmp_path, "ingest", "--source", f"{location}/videos/list.csv", "--out", "s3/ingest", "--shard-clips", "7")
     store = ["--store", f"{location}/shards", *EXTRACT]
-    kill_when_stored([*PART, "2/3", *store], tmp_path, f"{location}/shards")
+    assert die([*PART, "2/3", *store], tmp_path, stored=3)
     for number in (1, 2, 3):
         cavmae(tmp_path, *PART, f"{number}/3", *store)
     said = cavmae(tmp_path, "extract", "--clips", "s3/ingest", "--out", "s3/shards", *store)
@@ -103,13 +100,3 @@ def test_by_way_of_s3_and_in_parts_everything_is_the_same_to_the_byte(
 
 
 PART = ["extract", "--clips", "s3/ingest", "--out", "part", "--part"]
-
-
-def kill_when_stored(words: list[str], folder: Path, store: str) -> None:
-    """Kill a part once its first shard is in the store."""
-    process = start(words, folder)
-    while process.poll() is None and not any(name.endswith(".json") for name in open_store(store).names()):
-        time.sleep(0.01)
-    assert process.poll() is None, "it ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,44 @@ _BLOCK = 1 << 20
 
 @contextmanager
 def write_atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on failure removed."""
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on failure removed.
+
+    The name is flushed as well: after a loss of power there is the old content or the new one. An OSError names the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
         yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
+        flush_file(partial)
         os.replace(partial, path)
+        flush_folder(path.parent)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(partial), partial):
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path, process: int | None = None) -> None:
-    """Remove what killed runs (or the killed process of that number) left of `write_atomic` directly in `folder`."""
+def flush_file(path: Path) -> None:
+    """Return when the file's content is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def flush_folder(path: Path) -> None:
+    """Return when the names in a folder are on the disk, where its file system can tell."""
+    with suppress(OSError):
+        flush_file(path)
+
+
+def remove_leftovers(folder: Path, process: int | None = None, name: str | None = None) -> None:
+    """Remove what killed runs left of `write_atomic` directly in `folder`: all, of that process, or of the file `name`."""
     for leftover in folder.glob(f"*.{process or '*'}{PARTIAL}"):
-        if _LEFTOVER.fullmatch(leftover.name):
+        if _LEFTOVER.fullmatch(leftover.name) and name in (None, leftover.name.rsplit(".", 2)[0]):
             leftover.unlink(missing_ok=True)
 
 
@@ -53,20 +75,40 @@ def check_folder(path: Path) -> None:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it takes the place of `path`, on failure it is removed.
 
-    A run that was killed leaves at most `<name>.partial`, which the next run clears away. Raises InputError as `check_folder`.
+    A run that was killed leaves at most `<name>.partial` and `<name>.old.partial`, which the next run clears away; `path` is
+    then the old folder, the new one or missing, and never a part of either. Raises InputError as `check_folder`.
     """
     path = Path(os.path.abspath(path))
     check_folder(path)
-    partial = path.with_name(path.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, old = path.with_name(path.name + PARTIAL), path.with_name(f"{path.name}.old{PARTIAL}")
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
+        _flush_tree(partial)
         if path.exists():
-            shutil.rmtree(path)
-        os.replace(partial, path)
+            os.replace(path, old)
+        try:
+            os.replace(partial, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
+        flush_folder(path.parent)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for leftover in (partial, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _flush_tree(folder: Path) -> None:
+    """Return when all that lies in a folder is on the disk."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            flush_folder(path)
+        elif path.is_file() and not path.is_symlink():
+            flush_file(path)
+    flush_folder(folder)
 
 
 def to_json(value: Any) -> str:

@@ -122,3 +122,54 @@ def test_the_work_folder_goes_where_the_environment_says(monkeypatch: pytest.Mon
     assert work_folder("a", "b") == Path(".cavmae/a/b")
     monkeypatch.setenv("CAVMAE_WORK", "/w")
     assert work_folder("a") == Path("/w/a")
+
+
+def test_what_the_disk_does_not_take_is_said_with_the_files_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    monkeypatch.setattr("cavmae.storage.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, os.strerror(28))))
+    with pytest.raises(OSError, match="No space") as raised, write_atomic(path) as partial:
+        partial.write_text("one")
+    assert raised.value.filename == str(path) and list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    real = os.fsync, os.replace
+    monkeypatch.setattr(
+        "cavmae.storage.os.fsync", lambda handle: (done.append(os.readlink(f"/proc/self/fd/{handle}")), real[0](handle))
+    )
+    monkeypatch.setattr("cavmae.storage.os.replace", lambda old, new: (done.append(f"-> {new}"), real[1](old, new)))
+    with write_atomic(tmp_path / "a") as partial:
+        partial.touch()
+    assert done == [str(partial), f"-> {tmp_path / 'a'}", str(tmp_path)]
+    done.clear()
+    with replace_folder(tmp_path / "model") as folder:
+        (folder / "epochs").mkdir()
+        (folder / "epochs" / "b").touch()
+    assert set(done[:3]) == {str(folder / "epochs"), str(folder / "epochs" / "b"), str(folder)}
+    assert done[3:] == [f"-> {tmp_path / 'model'}", str(tmp_path)]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, real = tmp_path / "model", os.replace
+    path.mkdir()
+    (path / "old").touch()
+
+    def replace(old: Path, new: Path) -> None:
+        if old.name == "model.partial":
+            raise OSError(28, os.strerror(28))
+        real(old, new)
+
+    monkeypatch.setattr("cavmae.storage.os.replace", replace)
+    with pytest.raises(OSError, match="No space"), replace_folder(path) as folder:
+        (folder / "new").touch()
+    assert [file.name for file in path.iterdir()] == ["old"] and list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_one_file_are_removed_alone(tmp_path: Path) -> None:
+    for name in ("a.tsv.12.partial", "b.tsv.12.partial", "a.tsv.x.12.partial"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, name="a.tsv")
+    assert sorted(os.listdir(tmp_path)) == ["a.tsv.x.12.partial", "b.tsv.12.partial"]

@@ -1,10 +1,10 @@
-"""Clips of a validated data set, and the batches of an epoch: a function of seed, epoch and data set alone."""
+"""Clips of a validated data set, and threads that compute what is wanted of them before it is asked for."""
 
 import logging
-import queue
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -20,10 +20,11 @@ from cavmae.storage import read_json
 from cavmae.stores import ahead
 
 T = TypeVar("T")
+_PATIENCE_S = 0.5
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipRecord:
     """One clip: where it lies in its shard, and the indexes of its labels."""
 
@@ -68,15 +69,17 @@ class ClipSet:
         members: dict[str, dict[str, tuple[int, int]]] = {}
         self.longest_s = 0.0  # of all clips, as decoded
         names = [shard["name"] for shard in index["shards"]]
+        shards: dict[str, Shard] = {}  # one for all clips in it
         for name, record in zip(names, shelf.records(names), strict=True):
             members[name] = record["members"]
+            shards[name] = shelf.shard(name, record)
             self.longest_s = max([self.longest_s, *(facts["duration_s"] for facts in record["facts"])])
         self.splits: dict[str, list[ClipRecord]] = {"train": [], "val": [], "test": []}
         for row in read_rows(folder / "clips.parquet", CLIPS):
             offset, length = members[row["shard"]][row["video_id"]]
             labels = tuple(sorted(position[name] for name in row["labels"]))
-            shard = shelf.shard(row["shard"])
-            clip = ClipRecord(row["video_id"], row["path"], row["group"], labels, shard, offset, length, row["weight"])
+            place = shards[row["shard"]]
+            clip = ClipRecord(row["video_id"], row["path"], row["group"], labels, place, offset, length, row["weight"])
             self.splits[row["split"]].append(clip)
 
     def split(self, name: str) -> list[ClipRecord]:
@@ -102,14 +105,6 @@ def _warn_of_a_closed_gate(folder: Path) -> None:
         log.warning("%s: its gate is closed (%s); what is made of it rests on data that failed", folder, ", ".join(failed))
 
 
-def epoch_order(count: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> np.ndarray:
-    """Return clip indexes [count] of an epoch: a permutation, or with `weights` [count] draws with replacement."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    if weights is None:
-        return rng.permutation(count)
-    return rng.choice(count, size=count, p=weights / weights.sum())
-
-
 def balance_weights(clips: Sequence[ClipRecord]) -> np.ndarray:
     """Sampling weights [N]: those that came with the clips, where every clip has one.
 
@@ -122,39 +117,77 @@ def balance_weights(clips: Sequence[ClipRecord]) -> np.ndarray:
     return np.array([sum(1000.0 / (frequency[label] + 0.01) for label in clip.labels) for clip in clips])
 
 
+def end_soon(threads: Sequence[threading.Thread]) -> None:
+    """Wait a little for threads that were told to stop: one may hang on slow storage, and whoever stops wants to save.
+
+    Those that never were started are passed over.
+    """
+    until = time.monotonic() + _PATIENCE_S
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, until - time.monotonic()))
+
+
 class Prefetch(Generic[T]):
-    """Compute `make(item)` for each item in a thread, up to `ahead` results before they are asked for."""
+    """Compute `make(item)` for each item in `readers` threads; results come in the order of the items.
 
-    def __init__(self, items: Sequence[Sequence[int]], make: Callable[[Sequence[int]], T], ahead: int = 2) -> None:
-        self._queue: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=ahead)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(items, make), daemon=True)
-        self._thread.start()
+    Besides what the threads are at, up to `ahead` results wait to be asked for (by default two, or one for each thread). An
+    error is raised when its result is asked for. The threads begin and end with the iteration.
+    """
 
-    def _work(self, items: Sequence[Sequence[int]], make: Callable[[Sequence[int]], T]) -> None:
+    def __init__(
+        self, items: Sequence[Sequence[int]], make: Callable[[Sequence[int]], T], ahead: int | None = None, readers: int = 1
+    ) -> None:
+        self._items, self._make, self._readers = items, make, readers
+        self._ahead = max(2, readers) if ahead is None else ahead
+        self._changed = threading.Condition()
+        self._results: dict[int, T | BaseException] = {}
+        self._begun, self._given, self._stopped = 0, 0, False
+
+    def __iter__(self) -> Generator[T, None, None]:
+        threads = [threading.Thread(target=self._work, daemon=True, name="reader") for _ in range(self._readers)]
         try:
-            for item in items:
-                if self._stop.is_set():
-                    return
-                self._put(make(item))
-            self._put(None)
-        except BaseException as error:  # handed to the consumer, which raises it
-            self._put(error)
-
-    def _put(self, value: T | BaseException | None) -> None:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(value, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
-    def __iter__(self) -> Iterator[T]:
-        try:
-            while (value := self._queue.get()) is not None:
-                if isinstance(value, BaseException):
-                    raise value
-                yield value
+            for thread in threads:
+                thread.start()
+            for number in range(len(self._items)):
+                yield self._next(number)
         finally:
-            self._stop.set()
-            self._thread.join()
+            with self._changed:
+                self._stopped = True
+                self._changed.notify_all()
+            end_soon(threads)
+
+    def _next(self, number: int) -> T:
+        with self._changed:
+            self._changed.wait_for(lambda: number in self._results)
+            result = self._results.pop(number)
+            self._given += 1
+            self._changed.notify_all()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def _work(self) -> None:
+        while (number := self._begin()) is not None:
+            try:
+                result: T | BaseException = self._make(self._items[number])
+            except BaseException as error:  # handed to the consumer, which raises it
+                result = error
+            with self._changed:
+                self._results[number] = result
+                self._changed.notify_all()
+                if isinstance(result, BaseException):
+                    self._stopped = True  # what is before it is under way already
+
+    def _begin(self) -> int | None:
+        """Take the next item, once there is room for its result; None where there is nothing more to do."""
+        with self._changed:
+            self._changed.wait_for(self._may_begin)
+            if self._stopped or self._begun == len(self._items):
+                return None
+            self._begun += 1
+            return self._begun - 1
+
+    def _may_begin(self) -> bool:
+        over = self._stopped or self._begun == len(self._items)
+        return over or self._begun < self._given + self._ahead + self._readers

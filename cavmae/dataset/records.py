@@ -12,6 +12,8 @@ from cavmae.errors import StepFailed
 from cavmae.media.clip import Clip
 from cavmae.storage import to_json
 
+WAV_HEAD = 44  # bytes before the samples
+
 
 def encode_clip(clip: Clip, sample_rate: int, jpeg_quality: int) -> dict[str, bytes]:
     """Return `{suffix: content}` in the order in which a shard holds them: json, wav, 0.jpg, 1.jpg, ..."""
@@ -43,14 +45,24 @@ def decode_frame(members: dict[str, bytes], index: int, size: int) -> np.ndarray
 
     Raises StepFailed for a damaged one.
     """
+    name = f"{index}.jpg"
+    if name not in members:
+        raise _damaged(name, KeyError(name))
+    return decode_picture(members[name], name, size)
+
+
+def decode_picture(content: bytes, name: str, size: int) -> np.ndarray:
+    """Return a frame as `decode_frame`, of its content and the name it has in the shard."""
     try:
-        with Image.open(io.BytesIO(members[f"{index}.jpg"])) as file:
-            picture = file.convert("RGB")
-    except (KeyError, OSError, ValueError, SyntaxError) as error:
-        raise _damaged(f"{index}.jpg", error) from None
-    if picture.size != (size, size):
-        picture = resize_and_crop(picture, size)
-    return np.asarray(picture)
+        with Image.open(io.BytesIO(content)) as file:
+            file.load()
+            picture: Image.Image = file if file.mode == "RGB" else file.convert("RGB")
+            if picture.size != (size, size):
+                picture = resize_and_crop(picture, size)
+            # faster than numpy's own way through the array interface
+            return np.frombuffer(picture.tobytes(), dtype=np.uint8).reshape(size, size, 3)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise _damaged(name, error) from None
 
 
 def resize_and_crop(picture: Image.Image, size: int) -> Image.Image:
@@ -76,6 +88,18 @@ def read_facts(members: dict[str, bytes]) -> dict[str, object]:
 def _damaged(member: str, error: Exception) -> StepFailed:
     return StepFailed(
         f"a clip's {member} in the shards is damaged ({type(error).__name__}); delete the shards and run extract again"
+    )
+
+
+def is_plain_wav(head: bytes, size: int) -> bool:
+    """Tell whether a WAV of `size` bytes that begins with `head` is as `encode_wav` writes it: samples after 44 bytes."""
+    # RIFF, then a format of 16 bytes: 1 PCM, 1 channel; 2 bytes a sample of 16 bits; then the samples to the end
+    return (
+        head[:4] == b"RIFF"
+        and head[8:16] == b"WAVEfmt "
+        and head[16:24] == b"\x10\0\0\0\x01\0\x01\0"
+        and head[32:40] == b"\x02\0\x10\0data"
+        and int.from_bytes(head[40:44], "little") == size - WAV_HEAD
     )
 
 

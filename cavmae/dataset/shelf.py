@@ -61,9 +61,9 @@ class Shelf:
         """Return the name of the shard's tar in the store."""
         return f"{self.files.get(shard, shard)}.tar"
 
-    def shard(self, name: str) -> Shard:
-        """Return the shard's tar, to read clips from."""
-        return Shard(self.store, self.tar(name))
+    def shard(self, name: str, record: Mapping[str, Any]) -> Shard:
+        """Return the shard's tar, to read clips from, with size and hash as its record has them."""
+        return Shard(self.store, self.tar(name), record.get("bytes"), record.get("sha256"))
 
     def record_name(self, shard: str) -> str:
         """Return the name of the shard's record in the store."""
@@ -95,7 +95,11 @@ class Shelf:
                 raise StepFailed(missing(uri)) from None
             except (ValueError, RecursionError):
                 record = None
-            if not isinstance(record, dict) or not isinstance(record.get("members"), dict):
+            if (
+                not isinstance(record, dict)
+                or not isinstance(record.get("members"), dict)
+                or type(record.get("bytes", 0)) is not int
+            ):
                 raise StepFailed(f"{uri}: the record of a shard is damaged; delete it and run `cavmae extract` again")
             return record
 

@@ -7,6 +7,8 @@ from typing import IO, NamedTuple
 from cavmae.errors import StepFailed
 from cavmae.stores import Absent, Store
 
+BLOCK = 512  # bytes of a header, and what contents are padded to
+
 
 class ShardWriter:
     """Writes an uncompressed tar whose bytes depend on the members alone: no time, owner or mode of this machine."""
@@ -30,10 +32,12 @@ class ShardWriter:
 
 
 class Shard(NamedTuple):
-    """A tar in a store."""
+    """A tar in a store; size and SHA-256 are what its record says, where it says so."""
 
     store: Store
     name: str
+    bytes: int | None = None
+    sha256: str | None = None
 
 
 def read_clip_members(shard: Shard, offset: int, length: int) -> dict[str, bytes]:
@@ -47,7 +51,12 @@ def read_clip_members(shard: Shard, offset: int, length: int) -> dict[str, bytes
     except Absent:
         raise StepFailed(missing(uri)) from None
     except ValueError as error:
-        raise StepFailed(f"{uri}, byte {offset}: shard does not match its index ({error}); run `cavmae extract` again") from None
+        raise mismatch(uri, offset, error) from None
+
+
+def mismatch(uri: str, offset: int, error: ValueError) -> StepFailed:
+    """What is raised of a shard that is not what its index says."""
+    return StepFailed(f"{uri}, byte {offset}: shard does not match its index ({error}); run `cavmae extract` again")
 
 
 def missing(uri: str) -> str:
@@ -59,17 +68,42 @@ def parse_members(block: bytes) -> dict[str, bytes]:
     """Split consecutive tar members (headers and padded contents) into `{suffix: content}`; ValueError for anything else."""
     members: dict[str, bytes] = {}
     at = 0
-    while at + 512 <= len(block):
-        header = block[at : at + 512]
-        # POSIX 1003.1 ustar: the sum of the header's bytes, with blanks in place of the sum itself, stands in it in octal
-        total = sum(header) - sum(header[148:156]) + 8 * ord(" ")
-        if header[257:262] != b"ustar" or header[148:156].rstrip(b"\0 ") != b"%06o" % total:
-            raise ValueError(f"no tar member at byte {at}")
-        name = header[:100].rstrip(b"\0").decode("ascii")
-        size = int(header[124:136].rstrip(b"\0 "), 8)
-        content = block[at + 512 : at + 512 + size]
-        if len(content) != size:
+    while at + BLOCK <= len(block):
+        member = check_header(block[at : at + BLOCK], at)
+        content = block[at + BLOCK : at + BLOCK + member.size]
+        if len(content) != member.size:
             raise ValueError(f"no whole tar member at byte {at}")
-        members[name.partition(".")[2]] = content
-        at += 512 + (size + 511) // 512 * 512
+        members[member.suffix] = content
+        at += member.span
     return members
+
+
+class Member(NamedTuple):
+    """What a header says: the part of the name behind the clip's, and the size of the content."""
+
+    suffix: str
+    size: int
+
+    @property
+    def span(self) -> int:
+        """Bytes from this header to the next."""
+        return BLOCK + (self.size + BLOCK - 1) // BLOCK * BLOCK
+
+
+def read_header(header: bytes, at: int) -> Member:
+    """Read a header of 512 bytes that stands at byte `at`; raises ValueError where it is none, but does not look at its sum."""
+    if len(header) != BLOCK or header[257:262] != b"ustar":
+        raise ValueError(f"no tar member at byte {at}")
+    size = header[124:135]
+    if not size.isdigit():
+        raise ValueError(f"no tar member at byte {at}")
+    return Member(header[:100].rstrip(b"\0").partition(b".")[2].decode("ascii"), int(size, 8))
+
+
+def check_header(header: bytes, at: int) -> Member:
+    """Read a header as `read_header`, and raise ValueError where its sum shows damage as well."""
+    # POSIX 1003.1 ustar: the sum of the header's bytes, with blanks in place of the sum itself, stands in it in octal
+    total = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    if header[148:156].rstrip(b"\0 ") != b"%06o" % total:
+        raise ValueError(f"no tar member at byte {at}")
+    return read_header(header, at)

@@ -1,15 +1,19 @@
 """Augmentation of spectrograms, the same arithmetic as the original's, for a batch, with draws keyed by clip.
 
 Draws are made on the host by one generator for each clip and epoch, so that a batch does not depend on which process or
-device computes it; the arithmetic runs where the batch lies.
+device computes it; the arithmetic runs where the batch lies, and so does the noise, which a seed of each clip decides.
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from cavmae.features.noise import uniform_noise
 
 MIXUP_ALPHA = 10.0  # Beta(10, 10), as in the original's fine-tuning
 _NOISE_SCALE = 0.1
@@ -31,6 +35,18 @@ class Augmentation:
     roll: int  # largest shift, in frames, either way
 
 
+class Drawn(NamedTuple):
+    """What was drawn for one clip; widths and starts in bins or frames."""
+
+    freq_width: int
+    freq_start: int
+    time_width: int
+    time_start: int
+    noise_amplitude: float
+    noise_seed: int
+    roll: int
+
+
 @dataclass
 class Draws:
     """What was drawn for each clip of a batch, as arrays [B]."""
@@ -44,24 +60,28 @@ class Draws:
     roll: np.ndarray
 
     @classmethod
-    def stack(cls, rows: list["Draws"]) -> "Draws":
+    def stack(cls, rows: Sequence[Drawn]) -> "Draws":
         """Put the draws of single clips together."""
-        return cls(**{field.name: np.concatenate([getattr(row, field.name) for row in rows]) for field in fields(cls)})
+        return cls(*(np.array(column) for column in zip(*rows, strict=True)))
+
+    def row(self, number: int) -> "Draws":
+        """The draws of one clip, as arrays [1]."""
+        return Draws(*(getattr(self, field.name)[number : number + 1] for field in fields(self)))
 
 
-def draw(rng: np.random.Generator, setting: Augmentation, target_length: int, num_mel_bins: int) -> Draws:
+def draw(rng: np.random.Generator, setting: Augmentation, target_length: int, num_mel_bins: int) -> Drawn:
     """Draw for one clip: masks as SpecAugment (Park et al. 2019) has them, noise amplitude in [0, 0.1), circular shift."""
-    freq = rng.random(2)
-    time = rng.random(2)
-    freq_width, time_width = freq[0] * setting.freq_mask, time[0] * setting.time_mask
-    return Draws(
-        freq_width=np.array([int(freq_width)]),
-        freq_start=np.array([int(freq[1] * max(num_mel_bins - freq_width, 0))]),
-        time_width=np.array([int(time_width)]),
-        time_start=np.array([int(time[1] * max(target_length - time_width, 0))]),
-        noise_amplitude=np.array([rng.random() * _NOISE_SCALE if setting.noise else 0.0]),
-        noise_seed=rng.integers(0, 2**31, 1),
-        roll=rng.integers(-setting.roll, setting.roll, 1) if setting.roll else np.zeros(1, dtype=np.int64),
+    freq, freq_place = rng.random(2).tolist()
+    time, time_place = rng.random(2).tolist()
+    freq_width, time_width = freq * setting.freq_mask, time * setting.time_mask
+    return Drawn(
+        freq_width=int(freq_width),
+        freq_start=int(freq_place * max(num_mel_bins - freq_width, 0)),
+        time_width=int(time_width),
+        time_start=int(time_place * max(target_length - time_width, 0)),
+        noise_amplitude=rng.random() * _NOISE_SCALE if setting.noise else 0.0,
+        noise_seed=int(rng.integers(0, 2**31)),
+        roll=int(rng.integers(-setting.roll, setting.roll)) if setting.roll else 0,
     )
 
 
@@ -72,23 +92,20 @@ def mask_spectrogram(mel: Tensor, draws: Draws) -> Tensor:
     bins, frames = _axis(mel, 2), _axis(mel, 1)
     in_band = (bins >= _column(mel, draws.freq_start)) & (bins < _column(mel, draws.freq_start + draws.freq_width))
     in_span = (frames >= _column(mel, draws.time_start)) & (frames < _column(mel, draws.time_start + draws.time_width))
-    return mel.masked_fill(in_band.unsqueeze(1) | in_span.unsqueeze(2), 0.0)
+    return mel.masked_fill(in_band.unsqueeze(1), 0.0).masked_fill_(in_span.unsqueeze(2), 0.0)
 
 
 def add_noise_and_roll(mel: Tensor, draws: Draws) -> Tensor:
     """Add uniform positive noise, one amplitude a clip, and shift in time, circularly: [B, T, M] -> [B, T, M]."""
     if draws.noise_amplitude.any():
-        noise = np.stack(
-            [
-                np.random.Generator(np.random.Philox(int(seed))).random(mel.shape[1:], dtype=np.float32)
-                for seed in draws.noise_seed
-            ]
-        )
-        amplitude = torch.as_tensor(draws.noise_amplitude, dtype=mel.dtype, device=mel.device)
-        mel = mel + torch.from_numpy(noise).to(mel.device) * amplitude.view(-1, 1, 1)
+        amplitude = _there(mel, draws.noise_amplitude).to(mel.dtype).view(-1, 1, 1)
+        noise = uniform_noise(_there(mel, draws.noise_seed), *mel.shape[1:])
+        mel = noise.mul_(amplitude).add_(mel)
     if draws.roll.any():
-        source = (_axis(mel, 1) - _column(mel, draws.roll)) % mel.shape[1]  # [B, T]
-        mel = torch.gather(mel, 1, source.unsqueeze(2).expand(-1, -1, mel.shape[2]))
+        clips, frames = mel.shape[:2]
+        source = (_axis(mel, 1) - _column(mel, draws.roll)) % frames  # [B, T]
+        source += torch.arange(0, clips * frames, frames, device=mel.device).unsqueeze(1)
+        mel = mel.flatten(0, 1).index_select(0, source.flatten()).view_as(mel)
     return mel
 
 
@@ -97,4 +114,9 @@ def _axis(mel: Tensor, dim: int) -> Tensor:
 
 
 def _column(mel: Tensor, values: np.ndarray) -> Tensor:
-    return torch.as_tensor(values, device=mel.device).unsqueeze(1)
+    return _there(mel, values).unsqueeze(1)
+
+
+def _there(mel: Tensor, values: np.ndarray) -> Tensor:
+    """Values [B] where `mel` is, without waiting for what a GPU has still to do."""
+    return torch.as_tensor(values).to(mel.device, non_blocking=True)

@@ -30,6 +30,11 @@ class RawBatch:
             waveform[row, :length] = wave[:length]
         return cls(torch.from_numpy(waveform), torch.from_numpy(lengths), torch.from_numpy(np.stack(frames)))
 
+    def row(self, number: int) -> "RawBatch":
+        """One clip, as a batch."""
+        rows = slice(number, number + 1)
+        return RawBatch(self.waveform[rows], self.lengths[rows], self.frames[rows])
+
     def to(self, device: torch.device) -> "RawBatch":
         """Move to a device."""
         return RawBatch(*(tensor.to(device, non_blocking=True) for tensor in (self.waveform, self.lengths, self.frames)))
@@ -51,13 +56,27 @@ class FrontEnd:
         weight: Tensor | None = None,
     ) -> Tensor:
         """Log-mel [B, T, M], augmented as drawn, mixed with `partner` by `weight` [B], normalised."""
+        if batch.waveform.device.type != "cpu":
+            return self._audio(batch, draws, partner, weight)
+        # one clip at a time: what lies between its samples and its spectrogram then stays in the cache
+        audio = torch.empty(len(batch.waveform), self.settings.target_length, self.settings.num_mel_bins)
+        for row in range(len(audio)):
+            audio[row] = self._audio(
+                batch.row(row),
+                None if draws is None else draws.row(row),
+                None if partner is None else partner.row(row),
+                None if weight is None else weight[row : row + 1],
+            )[0]
+        return audio
+
+    def _audio(self, batch: RawBatch, draws: Draws | None, partner: RawBatch | None, weight: Tensor | None) -> Tensor:
         samples = to_float(batch.waveform, batch.lengths)
         if partner is not None and weight is not None:
             samples = mix_waveforms(samples, to_float(partner.waveform, partner.lengths), batch.lengths, weight)
         mel = fbank(samples, batch.lengths, self.settings)
         if draws is not None:
             mel = mask_spectrogram(mel, draws)
-        mel = (mel - self.mean) / self.std
+        mel = mel.sub_(self.mean).div_(self.std)
         return mel if draws is None else add_noise_and_roll(mel, draws)
 
     def images(self, batch: RawBatch, partner: RawBatch | None = None, weight: Tensor | None = None) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from cavmae.features.fbank import clear_behind, remove_mean
+
 
 def mix_waveforms(samples: Tensor, partner: Tensor, lengths: Tensor, weight: Tensor) -> Tensor:
     """weight * samples + (1 - weight) * partner, cut at the first one's length, mean removed again: [B, S].
@@ -10,10 +12,8 @@ def mix_waveforms(samples: Tensor, partner: Tensor, lengths: Tensor, weight: Ten
     `weight` [B] is 1 where a clip stays unmixed.
     """
     share = weight.unsqueeze(1)
-    valid = torch.arange(samples.shape[1], device=samples.device) < lengths.unsqueeze(1)
-    mixed = (share * samples + (1 - share) * partner) * valid
-    mean = mixed.sum(dim=1, keepdim=True) / lengths.clamp(min=1).unsqueeze(1)
-    return torch.where(share < 1, (mixed - mean) * valid, samples)
+    mixed = clear_behind(share * samples + (1 - share) * partner, lengths)
+    return torch.where(share < 1, remove_mean(mixed, lengths), samples)
 
 
 def mix_images(images: Tensor, partner: Tensor, weight: Tensor) -> Tensor:

@@ -48,6 +48,9 @@ NOTES = frozenset(
 """Oddities of an accepted clip that were handled; docs/quarantine.md explains each word."""
 
 
+Part = Literal["sound", "picture"]
+
+
 class MediaRejected(Exception):
     """A file that cannot become a clip: `reason` is a word of REASONS, `detail` one sentence for a person."""
 
@@ -103,7 +106,8 @@ class Clip:
     `frames` is uint8 RGB of shape [frames, image_size, image_size, 3]; `waveform` is int16 mono of shape [samples] at
     `ClipSettings.sample_rate`, beginning where the window begins and not padded to its length. `times` [frames] are the
     seconds from the window's start at which each picture comes on show, None where they are not known. `jpegs` are the
-    files that the frames were read from, where they are fit to be stored as they are.
+    files that the frames were read from, where they are fit to be stored as they are. A clip of one part alone, which only
+    who asks for it gets, has no frames or no samples.
     """
 
     frames: NDArray[np.uint8]

@@ -1,5 +1,6 @@
 """Opening a file with FFmpeg's demuxers and choosing the tracks to read."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +9,7 @@ import av
 from av.container import InputContainer
 from av.stream import Discard, Disposition, Stream
 
-from cavmae.media.clip import MediaRejected
+from cavmae.media.clip import MediaRejected, Part
 
 # FFmpeg reports broken input on stderr and in exceptions; the exceptions are enough.
 av.logging.set_level(None)
@@ -23,18 +24,27 @@ _NOT_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Dispositio
 
 @dataclass(frozen=True)
 class Tracks:
-    """The picture track and the sound track to read, and what had to be noted while choosing them."""
+    """The picture track and the sound track to read, one of which may be missing, and what was noted while choosing them."""
 
-    video: av.VideoStream
-    audio: av.AudioStream
+    film: av.VideoStream | None
+    sound: av.AudioStream | None
     notes: set[str] = field(default_factory=set)
+
+    @property
+    def present(self) -> tuple[av.VideoStream | av.AudioStream, ...]:
+        """Those that are there, the picture first."""
+        return tuple(track for track in (self.film, self.sound) if track is not None)
+
+    @property
+    def video(self) -> av.VideoStream:
+        """The picture track, where it is known to be there."""
+        assert self.film is not None
+        return self.film
 
     @property
     def origin_s(self) -> float:
         """Where the presentation begins on the file's own clock, in seconds."""
-        starts = [
-            seconds(track.start_time, track.time_base) for track in (self.video, self.audio) if track.start_time is not None
-        ]
+        starts = [seconds(track.start_time, track.time_base) for track in self.present if track.start_time is not None]
         return min(starts, default=0.0)
 
 
@@ -63,36 +73,43 @@ def open_container(path: Path, max_pixels: int | None = None) -> InputContainer:
         raise MediaRejected("undecodable", f"No demuxer can open the file ({type(error).__name__}).") from None
 
 
-def choose_tracks(container: InputContainer, max_pixels: int) -> Tracks:
+def choose_tracks(container: InputContainer, max_pixels: int, alone: Collection[Part] = ()) -> Tracks:
     """Choose the tracks that a player would choose, among those that can be decoded and hold data.
 
-    Cover pictures are not video. MediaRejected with `undecodable`, `no_video`, `no_audio`, `no_decodable_video`,
-    `no_decodable_audio`, or `too_large` for frames, sample rates and channel numbers beyond anything real.
+    Cover pictures are not video. What is `alone` enough need not come with the other part. MediaRejected with `undecodable`,
+    `no_video`, `no_audio`, `no_decodable_video`, `no_decodable_audio`, or `too_large` for frames, sample rates and channel
+    numbers beyond anything real.
     """
     films: list[Stream] = [track for track in container.streams.video if not track.disposition & _NOT_FILM]
     sounds: list[Stream] = list(container.streams.audio)
     if not films and not sounds:
         raise MediaRejected("undecodable", "The container opens but holds neither picture nor sound.")
-    if not films:
-        raise MediaRejected("no_video", "The file has sound but no moving picture.")
     notes: set[str] = set()
-    film = _choose(container.streams.best("video"), films, "no_decodable_video", "picture", notes)
-    if not sounds:
+    film = sound = None
+    if films:
+        film = _choose(container.streams.best("video"), films, "no_decodable_video", "picture", notes)
+    elif "sound" not in alone:
+        raise MediaRejected("no_video", "The file has sound but no moving picture.")
+    if sounds:
+        sound = _choose(container.streams.best("audio"), sounds, "no_decodable_audio", "sound", notes)
+    elif "picture" not in alone:
         raise MediaRejected("no_audio", "The file has no sound track.")
-    sound = _choose(container.streams.best("audio"), sounds, "no_decodable_audio", "sound", notes)
-    if not isinstance(film, av.VideoStream) or not isinstance(sound, av.AudioStream):
+    if not isinstance(film, av.VideoStream | None) or not isinstance(sound, av.AudioStream | None):
         raise MediaRejected("undecodable", "The tracks are of no known kind.")
-    size = film.codec_context
-    if size.width * size.height > max_pixels:
-        raise MediaRejected("too_large", f"Frames of {size.width} x {size.height} exceed {max_pixels} pixels.")
-    check_sound(sound)
+    if film is not None:
+        size = film.codec_context
+        if size.width * size.height > max_pixels:
+            raise MediaRejected("too_large", f"Frames of {size.width} x {size.height} exceed {max_pixels} pixels.")
+        # A pool of processes keeps the cores busy; threads inside each would only get in its way.
+        film.codec_context.thread_count = 1
+        film.codec_context.options = {**film.codec_context.options, "max_pixels": str(max_pixels)}
+    if sound is not None:
+        check_sound(sound)
+    tracks = Tracks(film, sound, notes)
     for stream in container.streams:
-        if stream.index not in (film.index, sound.index):
+        if stream.index not in [track.index for track in tracks.present]:
             stream.discard = Discard.all
-    # A pool of processes keeps the cores busy; threads inside each would only get in its way.
-    film.codec_context.thread_count = 1
-    film.codec_context.options = {**film.codec_context.options, "max_pixels": str(max_pixels)}
-    return Tracks(film, sound, notes)
+    return tracks
 
 
 def check_sound(track: av.AudioStream) -> None:

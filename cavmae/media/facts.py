@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import av
 from av.container import InputContainer
 
 from cavmae.media.clip import ClipSettings, MediaFacts
@@ -29,7 +30,7 @@ class Reading:
 
     def cut_short(self) -> bool:
         """Tell whether the container's index points behind the end of the file, for samples of the window."""
-        for track in (self.tracks.video, self.tracks.audio):
+        for track in self.tracks.present:
             for entry in track.index_entries:
                 if seconds(entry.timestamp, track.time_base) - self.window.zero_s >= self.window.length_s:
                     break
@@ -39,7 +40,7 @@ class Reading:
 
     def stated_s(self) -> float | None:
         """Return how much of the window the header says there is, in seconds, or None if it does not say."""
-        track = self.tracks.video
+        track = self.tracks.present[0]
         if self.container.duration:
             whole_s = self.container.duration / 1_000_000
         elif track.duration:
@@ -49,10 +50,28 @@ class Reading:
         return min(whole_s - self.window.start_s, self.window.length_s)
 
 
-def collect(film: Film, waveform: Waveform, reading: Reading, settings: ClipSettings) -> MediaFacts:
-    """Return the facts of a clip from its pictures and its int16 waveform [samples]."""
+def collect(film: Film | None, waveform: Waveform, reading: Reading, settings: ClipSettings) -> MediaFacts:
+    """Return the facts of a clip from its pictures and its int16 waveform [samples]; of a part that is missing, zeros."""
     tracks, sound = reading.tracks, reading.take.sound
     sound_end_s = len(waveform) / settings.sample_rate
+    if film is None:
+        return MediaFacts(
+            duration_s=sound_end_s,
+            fps=0.0,
+            frames_decoded=0,
+            width=0,
+            height=0,
+            rotation=0,
+            video_codec="",
+            audio_codec=_codec(tracks.sound),
+            sample_rate=sound.sample_rate,
+            channels=sound.channels,
+            audio_s=sound.seconds,
+            level_dbfs=level_dbfs(waveform),
+            silence=silent_share(waveform, settings.sample_rate, settings.silence_dbfs),
+            frame_variance=0.0,
+            notes=tuple(sorted(tracks.notes)),
+        )
     film_end_s = min(film.end_s, reading.window.length_s)
     duration_s = max(sound_end_s, film_end_s)
     variance = variance_over_time(film.frames)
@@ -77,8 +96,8 @@ def collect(film: Film, waveform: Waveform, reading: Reading, settings: ClipSett
         width=wide,
         height=high,
         rotation=film.orientation.degrees,
-        video_codec=tracks.video.codec_context.codec.canonical_name,
-        audio_codec=tracks.audio.codec_context.codec.canonical_name,
+        video_codec=_codec(tracks.film),
+        audio_codec=_codec(tracks.sound),
         sample_rate=sound.sample_rate,
         channels=sound.channels,
         audio_s=sound.seconds,
@@ -87,6 +106,10 @@ def collect(film: Film, waveform: Waveform, reading: Reading, settings: ClipSett
         frame_variance=variance,
         notes=tuple(sorted(notes | _length_notes(reading, duration_s, len(film.times)))),
     )
+
+
+def _codec(track: av.VideoStream | av.AudioStream | None) -> str:
+    return "" if track is None else track.codec_context.codec.canonical_name
 
 
 def _length_notes(reading: Reading, duration_s: float, frames: int) -> set[str]:

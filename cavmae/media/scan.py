@@ -74,7 +74,8 @@ def read_window(container: InputContainer, tracks: Tracks, window: Window) -> Ta
     for run_up in _RUN_UPS_S:
         if window.start_s > run_up and _seek(container, tracks, window.zero_s - run_up):
             take = _read(container, tracks, window, window.zero_s - run_up)
-            if take.first_key_s is not None and take.first_key_s <= 1e-3:
+            entered = take.first_key_s if tracks.film else take.sound.first_s
+            if entered is not None and entered <= 1e-3:
                 return take
     if window.start_s > _RUN_UPS_S[0]:
         _seek(container, tracks, window.origin_s)
@@ -98,18 +99,17 @@ def video_packets(container: InputContainer, tracks: Tracks, window: Window, tak
 
 def _seek(container: InputContainer, tracks: Tracks, at_s: float) -> bool:
     """Enter the file at the last keyframe before `at_s` of its clock; False if the format cannot."""
-    time_base = tracks.video.time_base
+    track = tracks.present[0]
     try:
-        container.seek(int(at_s / time_base) if time_base else 0, stream=tracks.video)
+        container.seek(int(at_s / track.time_base) if track.time_base else 0, stream=track)
     except MEDIA_ERRORS:
         return False
     return True
 
 
 def _read(container: InputContainer, tracks: Tracks, window: Window, entered_s: float | None) -> Take:
-    take = Take(SoundTrack(tracks.audio, window.zero_s, window.length_s), entered_s)
-    ticks = {track.index: tick(track) for track in (tracks.video, tracks.audio)}
-    audio, video_tick = tracks.audio.index, ticks[tracks.video.index]
+    take = Take(SoundTrack(tracks.sound, window.zero_s, window.length_s), entered_s)
+    ticks = {track.index: tick(track) for track in tracks.present}
     passed: dict[int, float] = {}  # how far each track has been read, of those read to the window's end
     for packet in _demux(container, tracks, take):
         at_s = _decode_time(packet, ticks[packet.stream_index], window)
@@ -117,14 +117,14 @@ def _read(container: InputContainer, tracks: Tracks, window: Window, entered_s: 
             take.last_s = max(take.last_s, at_s + (packet.duration or 0) * ticks[packet.stream_index])
         if at_s is not None and at_s >= window.length_s:
             passed[packet.stream_index] = at_s
-            over = len(passed) == 2 and min(passed.values()) >= window.length_s + _BEYOND_S
+            over = len(passed) == len(ticks) and min(passed.values()) >= window.length_s + _BEYOND_S
             if over or at_s >= window.length_s + _BEYOND_S + _INTERLEAVE_S:
                 break
             continue
-        if packet.stream_index == audio:
+        if tracks.sound is not None and packet.stream_index == tracks.sound.index:
             take.sound.take(cast("av.Packet[av.AudioStream]", packet))
         else:
-            _list(cast("VideoPacket", packet), video_tick, window, take)
+            _list(cast("VideoPacket", packet), ticks[packet.stream_index], window, take)
     take.sound.take(None)
     return take
 
@@ -133,7 +133,7 @@ def _demux(container: InputContainer, tracks: Tracks, take: Take) -> "Iterator[a
     """Yield packets with content; a place that cannot be read is stepped over, a few times."""
     while take.read_errors <= _MAX_READ_ERRORS:
         try:
-            for packet in container.demux((tracks.video, tracks.audio)):
+            for packet in container.demux(tracks.present):
                 if packet.size:
                     yield packet
             return

@@ -48,16 +48,16 @@ class _Run:
 
 
 class SoundTrack:
-    """Collects the first channel of a track and renders it onto the clock of a window.
+    """Collects the first channel of a track and renders it onto the clock of a window; of no track, nothing.
 
     The first channel alone, not a mix, is what the published CAV-MAE data holds (SoX `remix 1`). Gaps in the time
     stamps become silence and overlaps are dropped, so that sound and picture stay together.
     """
 
-    def __init__(self, track: av.AudioStream, zero_s: float, window_s: float) -> None:
+    def __init__(self, track: av.AudioStream | None, zero_s: float, window_s: float) -> None:
         self._track = track
         self._zero_s = zero_s
-        self._tick_s = tick(track)
+        self._tick_s = tick(track) if track is not None else 0.0
         self._window_s = window_s
         self._runs: list[_Run] = []
         self.packets = 0
@@ -70,6 +70,8 @@ class SoundTrack:
 
     def take(self, packet: "av.Packet[av.AudioStream] | None") -> None:
         """Decode one packet (None: what the decoder still holds) and keep its samples."""
+        if self._track is None:
+            return
         try:
             frames = self._track.codec_context.decode(packet)
         except MEDIA_ERRORS:

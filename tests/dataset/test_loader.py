@@ -1,4 +1,4 @@
-"""Order of clips and batches: a function of seed and epoch alone; and threads that end."""
+"""Clips of a validated data set; and threads that compute ahead, in order, and end."""
 
 import threading
 import time
@@ -7,37 +7,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cavmae.dataset.loader import ClipRecord, ClipSet, Prefetch, balance_weights, epoch_order
+from cavmae.dataset.loader import ClipRecord, ClipSet, Prefetch, balance_weights
+from cavmae.dataset.order import EpochOrder
 from cavmae.dataset.schema import CLIPS, write_table
 from cavmae.dataset.tar import ShardWriter
 from cavmae.errors import InputError, StepFailed
 from cavmae.storage import write_json
 from tests.dataset.made import NOWHERE
+from tests.threads import ended
 
 
 def clip(*labels: int) -> ClipRecord:
     return ClipRecord("v", "p", "g", labels, NOWHERE, 0, 0)
 
 
-def test_an_epoch_is_a_permutation_that_seed_and_epoch_alone_decide() -> None:
-    orders = {(seed, epoch): epoch_order(50, seed, epoch) for seed in range(3) for epoch in range(3)}
-    assert all(sorted(order) == list(range(50)) for order in orders.values())
-    assert len({tuple(order) for order in orders.values()}) == 9
-    assert np.array_equal(orders[2, 1], epoch_order(50, 2, 1))
-
-
 def test_weights_make_rare_labels_as_frequent_as_common_ones() -> None:
     clips = [clip(0)] * 90 + [clip(1)] * 10
     weights = balance_weights(clips)
     assert weights[0] == pytest.approx(1000 / 90.01) and weights[-1] == pytest.approx(1000 / 10.01)
-    drawn = np.concatenate([epoch_order(100, 0, epoch, weights) for epoch in range(50)])
+    order = EpochOrder(np.zeros(100, dtype=np.int64), 0, 10, 1000, weights)
+    drawn = np.concatenate([order(epoch) for epoch in range(50)])
     assert np.mean(drawn >= 90) == pytest.approx(0.5, abs=0.03)
 
 
 def test_results_come_in_order_and_the_thread_ends() -> None:
     before = threading.active_count()
     assert list(Prefetch([[1], [2], [3, 4]], sum)) == [1, 2, 7]
-    assert threading.active_count() == before
+    assert ended(before)
 
 
 def test_an_error_in_the_thread_reaches_the_one_who_asks() -> None:
@@ -55,7 +51,22 @@ def test_stopping_early_ends_the_thread_and_no_more_than_asked_for_is_made() -> 
         assert first == 0
         time.sleep(0.05)
         break
-    assert threading.active_count() == before and len(made) <= 4
+    assert ended(before) and len(made) <= 4
+
+
+def test_a_thread_that_cannot_be_started_is_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, start, begun = threading.active_count(), threading.Thread.start, []
+
+    def failing(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        list(Prefetch([[1], [2]], sum, readers=3))
+    assert len(begun) == 1 and ended(before)
 
 
 @pytest.fixture
@@ -103,7 +114,9 @@ def test_data_that_an_earlier_version_validated_is_to_be_validated_again(validat
         ClipSet(validated)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"members": []}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"members": []}', "[" * 100_000, '{"members": {}, "facts": [], "bytes": "12"}']
+)
 def test_a_damaged_record_is_said_in_one_line_with_its_place(validated: Path, content: str) -> None:
     record = validated.parent / "shards" / "train-00000.json"
     record.write_text(content)

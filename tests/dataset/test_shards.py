@@ -57,7 +57,7 @@ def test_each_clip_stands_in_the_shard_or_in_its_quarantine(task: ShardTask, tmp
     assert {one["video_id"]: one["reason"] for one in record["quarantine"]} == {"noise": "undecodable", "silent": "silent_audio"}
     assert (record["bytes"], record["sha256"]) == (tar.stat().st_size, sha256_file(tar))
     for place in record["members"].values():
-        assert list(read_clip_members(Shelf(str(tmp_path), {}).shard(task.name), *place)) == ["json", "wav", "0.jpg", "1.jpg"]
+        assert list(read_clip_members(Shelf(str(tmp_path), {}).shard(task.name, {}), *place)) == ["json", "wav", "0.jpg", "1.jpg"]
     assert heard == ["a", None, "noise", None, "b", None, "silent", None]
 
 

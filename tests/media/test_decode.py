@@ -4,6 +4,7 @@ import dataclasses
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -228,3 +229,55 @@ def test_the_same_file_gives_the_same_clip(tmp_path: Path, settings: ClipSetting
 def test_an_impossible_window_is_a_mistake_of_the_caller(tmp_path: Path, settings: ClipSettings) -> None:
     with pytest.raises(ValueError, match="window"):
         read_clip(tmp_path / "a.mp4", 3, 2, settings)
+
+
+def without_picture(path: Path, seconds: float) -> Path:
+    """The sound of a film of the same length and nothing else."""
+    with av.open(str(film(path.with_suffix(".mp4"), seconds))) as source, av.open(str(path), "w") as out:
+        track = out.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = track
+                out.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "mka", "ts"])
+def test_sound_without_picture_is_a_clip_for_whom_sound_is_enough(tmp_path: Path, settings: ClipSettings, suffix: str) -> None:
+    path = without_picture(tmp_path / f"a.{suffix}", 40)
+    with pytest.raises(MediaRejected, match="no_video"):
+        read_clip(path, 0, 3, settings)
+    with pytest.raises(MediaRejected, match="no_video"):
+        read_clip(path, 0, 3, settings, ["picture"])
+    for start in (0, 30):
+        clip = read_clip(path, start, start + 3, settings, ["sound"])
+        whole = read_clip(path.with_suffix(".mp4"), start, start + 3, settings)
+        assert clip.frames.shape == (0, 32, 32, 3) and clip.times is None
+        assert len(clip.waveform) == pytest.approx(len(whole.waveform), abs=1700)
+        near = min(
+            float(np.abs(clip.waveform[late : late + 40000].astype(int) - whole.waveform[early : early + 40000]).mean())
+            for late, early in [(0, shift) for shift in range(0, 1100, 4)] + [(shift, 0) for shift in range(0, 1100, 4)]
+        )
+        assert near < 0.05 * np.abs(whole.waveform.astype(int)).mean(), "the same moment, but for the encoder's priming"
+        assert clip.facts.duration_s == pytest.approx(3, abs=0.15) and clip.facts.frames_decoded == 0
+    with pytest.raises(MediaRejected, match=r"too_short|no_audio"):
+        read_clip(path, 60, 63, settings, ["sound", "picture"])
+
+
+def test_pictures_without_sound_are_a_clip_for_whom_pictures_are_enough(tmp_path: Path, settings: ClipSettings) -> None:
+    path = film(tmp_path / "a.mp4", sound_s=0)
+    with pytest.raises(MediaRejected, match="no_audio"):
+        read_clip(path, 0, 3, settings, ["sound"])
+    clip = read_clip(path, 0, 3, settings, ["picture"])
+    assert numbers(clip.frames) == EVERY_THIRD and clip.waveform.shape == (0,) and clip.times is not None
+    assert clip.facts.duration_s == pytest.approx(3, abs=0.15) and clip.facts.audio_codec == ""
+
+
+def test_a_window_behind_the_end_of_the_sound_has_pictures_alone(tmp_path: Path, settings: ClipSettings) -> None:
+    path = film(tmp_path / "a.mp4", seconds=6, sound_s=2.0)
+    with pytest.raises(MediaRejected, match=r"no_audio|no_decodable_audio"):
+        read_clip(path, 3, 6, settings)
+    late = read_clip(path, 3, 6, settings, ["picture", "sound"])
+    assert len(late.frames) == 10 and not len(late.waveform)
+    both, plain = read_clip(path, 0, 3, settings, ["picture", "sound"]), read_clip(path, 0, 3, settings)
+    assert (both.frames == plain.frames).all() and (both.waveform == plain.waveform).all() and both.facts == plain.facts

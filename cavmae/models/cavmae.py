@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cavmae.models.batch_share import BatchShare
-from cavmae.models.blocks import Block, Modality
+from cavmae.models.blocks import Block, Modality, through
 from cavmae.models.encoder import AudioVisualEncoder
 from cavmae.models.masking import MaskMode, keep_tokens, mask_from_noise, strike
 from cavmae.models.patches import masked_patch_loss, patchify, unpatchify
@@ -144,7 +144,7 @@ class CAVMAE(AudioVisualEncoder):
     def _contrast_pass(self, tokens: Tensor, modality: Modality) -> Tensor:
         if self.chain_contrast:
             return self.shared(tokens, modality)
-        return self.final_norm(self.blocks_u[-1](tokens, modality), modality)
+        return self.final_norm(through(self.blocks_u[-1], tokens, modality), modality)
 
     def forward_decoder(
         self,
@@ -166,7 +166,7 @@ class CAVMAE(AudioVisualEncoder):
         v = self._with_mask_tokens(x[:, kept_a:], ids_restore_v) + self.decoder_pos_embed_v + self.decoder_modality_v
         x = torch.cat([a, v], dim=1)  # [B, La+Lv, Dd]
         for block in self.decoder_blocks:
-            x = block(x)
+            x = through(block, x)
         x = self.decoder_norm(x)
         return self.decoder_pred_a(x[:, : self.num_patches_a]), self.decoder_pred_v(x[:, self.num_patches_a :])
 

@@ -10,6 +10,13 @@ from cavmae.models.encoder import AudioVisualEncoder, Modalities
 
 Mode = Literal["multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly"]
 MODES: tuple[Mode, ...] = ("multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly")
+SEES: dict[Mode, tuple[Modality, ...]] = {  # what is at hand in each mode
+    "multimodal": ("a", "v"),
+    "audioonly": ("a",),
+    "videoonly": ("v",),
+    "missingaudioonly": ("a",),
+    "missingvideoonly": ("v",),
+}
 
 
 class CAVMAEFT(AudioVisualEncoder):
@@ -69,25 +76,46 @@ class CAVMAEFT(AudioVisualEncoder):
         """Logits [B * count, label_dim] of `count` pictures a clip, frames [B * count, C, H, W]; audio is streamed once."""
         if mode != "multimodal":
             return self(a, frames, mode)  # type: ignore[no-any-return]
-        audio = self._stream("a", a, mode).repeat_interleave(count, dim=0)  # [B*count, La, D]
-        tokens = torch.cat([audio, self._stream("v", frames, mode)], dim=1)
-        logits: Tensor = self.mlp_head(self.shared(tokens).mean(dim=1))
+        return self.forward_from(self._stream("a", a, mode), self._stream("v", frames, mode), mode)
+
+    def encode_audio(self, a: Tensor) -> Tensor:
+        """Log-mel [B, T, M] -> audio tokens [B, La, D] behind the audio-specific blocks, which no picture changes."""
+        return self._stream("a", a, "audioonly")
+
+    def encode_video(self, v: Tensor) -> Tensor:
+        """Pictures [B, C, H, W] -> visual tokens [B, Lv, D] behind the visual-specific blocks, which no sound changes.
+
+        Raises ValueError where the model has no visual parts.
+        """
+        return self._stream("v", v, "videoonly")
+
+    def forward_from(self, audio: Tensor | None, video: Tensor | None, mode: Mode) -> Tensor:
+        """Logits of what `encode_audio` and `encode_video` gave; with `video` [B * n, Lv, D] those of n pictures a clip.
+
+        The pictures of a clip follow each other, and so do their logits [B * n, label_dim]; tokens that the mode does not
+        see may be None. Equal to `forward` on each picture with the sound of its clip.
+        """
+        if mode == "multimodal" and audio is not None and video is not None and audio.shape[0] != video.shape[0]:
+            audio = audio.repeat_interleave(video.shape[0] // audio.shape[0], dim=0)  # [B*n, La, D]
+        logits: Tensor = self.mlp_head(self._pool(audio, video, mode))
         return logits
 
     def pooled(self, a: Tensor | None, v: Tensor | None, mode: Mode) -> Tensor:
         """The mean token [B, D] that the head sees."""
+        if mode not in SEES:
+            raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
+        audio = self._stream("a", a, mode) if "a" in SEES[mode] else None
+        video = self._stream("v", v, mode) if "v" in SEES[mode] else None
+        return self._pool(audio, video, mode)
+
+    def _pool(self, audio: Tensor | None, video: Tensor | None, mode: Mode) -> Tensor:
         if mode == "multimodal":
-            tokens = torch.cat([self._stream("a", a, mode), self._stream("v", v, mode)], dim=1)
-            return self.shared(tokens).mean(dim=1)
-        if mode == "audioonly":
-            return self.shared(self._stream("a", a, mode), "a").mean(dim=1)
-        if mode == "videoonly":
-            return self.shared(self._stream("v", v, mode), "v").mean(dim=1)
-        if mode == "missingaudioonly":
-            return self._two_passes(self._stream("a", a, mode), "a")
-        if mode == "missingvideoonly":
-            return self._two_passes(self._stream("v", v, mode), "v")
-        raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
+            assert audio is not None and video is not None
+            return self.shared(torch.cat([audio, video], dim=1)).mean(dim=1)
+        (own,) = SEES[mode]
+        tokens = audio if own == "a" else video  # [B, L, D]
+        assert tokens is not None
+        return self.shared(tokens, own).mean(dim=1) if mode in ("audioonly", "videoonly") else self._two_passes(tokens, own)
 
     def _stream(self, modality: Modality, x: Tensor | None, mode: Mode) -> Tensor:
         if modality not in self.modalities:

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cavmae.models.blocks import Block, Modality, PatchEmbed
+from cavmae.models.blocks import Block, Modality, PatchEmbed, through
 from cavmae.models.pos_embed import sincos_2d
 
 Modalities = Literal["av", "a"]
@@ -113,7 +113,7 @@ class AudioVisualEncoder(nn.Module):
     def shared(self, tokens: Tensor, modality: Modality | None = None) -> Tensor:
         """Shared blocks and final norm, in the unified (None), audio or visual pass: [B, L, D] -> [B, L, D]."""
         for block in self.blocks_u:
-            tokens = block(tokens, modality)
+            tokens = through(block, tokens, modality)
         return self.final_norm(tokens, modality)
 
     def final_norm(self, tokens: Tensor, modality: Modality | None) -> Tensor:
@@ -144,5 +144,5 @@ class AudioVisualEncoder(nn.Module):
 
 def _chain(blocks: nn.ModuleList, tokens: Tensor) -> Tensor:
     for block in blocks:
-        tokens = block(tokens)
+        tokens = through(block, tokens)
     return tokens

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import torch
-
 from cavmae.errors import InputError
 from cavmae.locations import StoredFolder
-from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, read_config, read_weights
+from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, check_fits, read_config, read_weights
 from cavmae.models.state_file import LARGEST_BYTES
 from cavmae.outputs import Written
 from cavmae.storage import read_json, replace_folder, sha256_file, write_json
@@ -54,12 +52,7 @@ def bring_model(location: str, folder: Path, origin: str, sha256: str | None = N
 
 def _check(folder: Path) -> None:
     config = read_config(folder)
-    with torch.device("meta"):  # only names and shapes are asked for
-        network = config.build()
-    try:
-        network.check_strict(read_weights(folder / WEIGHTS))
-    except ValueError as error:
-        raise InputError(f"{folder / WEIGHTS}: the weights do not fit the model: {error}") from None
+    check_fits(config, read_weights(folder / WEIGHTS), folder / WEIGHTS)
     lineage = read_json(folder / LINEAGE)
     if not isinstance(lineage, dict) or "step" not in lineage:
         raise InputError(f"{folder / LINEAGE}: does not say which step made the model")

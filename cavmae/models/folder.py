@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -165,10 +166,11 @@ def read_config(folder: Path) -> ModelConfig:
         raise InputError(f"{folder / CONFIG}: {first_problem(error)}") from None
 
 
-def check_modalities(config: ModelConfig, folder: Path, task: str) -> None:
-    """Raise InputError where a task needs pictures and the model in `folder` has no visual parts."""
+def check_modalities(config: ModelConfig, folder: Path, task: str, remedy: str = "") -> None:
+    """Raise InputError, which may say a `remedy`, where a task needs pictures and the model in `folder` has no visual parts."""
     if config.modalities == "a":
-        raise InputError(f"{folder}: is a model of sound alone, without visual parts; {task} needs one of both modalities")
+        needs = f"{task} needs one of both modalities" + (f"; {remedy}" if remedy else "")
+        raise InputError(f"{folder}: is a model of sound alone, without visual parts; {needs}")
 
 
 def check_sample_rate(config: ModelConfig, settings: Mapping[str, object], folder: Path, dataset: Path) -> None:
@@ -196,6 +198,16 @@ def read_model(folder: Path) -> tuple[ModelConfig, CAVMAE | CAVMAEFT]:
     model = config.build()
     load_into(model, read_weights(folder / WEIGHTS), folder / WEIGHTS)
     return config, model
+
+
+def check_fits(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise InputError where `state`, read from `path`, does not fit the model, of which none is made; as `load_into` does."""
+    with torch.device("meta"):  # names and shapes without memory
+        model = config.build()
+    try:
+        model.check_strict(dict(state))
+    except ValueError as error:
+        raise InputError(f"{path}: the weights do not fit the model: {error}") from None
 
 
 def load_into(model: AudioVisualEncoder, state: dict[str, Tensor], path: Path) -> None:

@@ -25,13 +25,18 @@ def len_keep(length: int, mask_ratio: float) -> int:
     return int(length * (1 - mask_ratio))
 
 
+def shuffle(noise: Tensor, official_ties: bool = False) -> Tensor:
+    """The tokens [B, L] of each clip by rising noise [B, L], those that are kept first; ties as `mask_from_noise` has them."""
+    return torch.argsort(noise, dim=1, stable=not official_ties)
+
+
 def mask_from_noise(noise: Tensor, mask_ratio: float, official_ties: bool = False) -> Mask:
     """Keep the tokens with the smallest noise. `noise` is [B, L]; ties fall to the earlier token.
 
     With `official_ties` they fall as torch's unstable sort lets them, which on one machine is what the original gets.
     """
     keep = len_keep(noise.shape[1], mask_ratio)
-    ids_shuffle = torch.argsort(noise, dim=1, stable=not official_ties)
+    ids_shuffle = shuffle(noise, official_ties)
     ids_restore = torch.argsort(ids_shuffle, dim=1)
     mask = torch.ones_like(noise)
     mask[:, :keep] = 0

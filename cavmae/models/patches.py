@@ -28,11 +28,16 @@ def unpatchify(patches: Tensor, channels: int, rows: int, columns: int) -> Tenso
 def masked_patch_loss(pred: Tensor, target: Tensor, mask: Tensor, norm_pix_loss: bool) -> Tensor:
     """Mean squared error [] over the patches [B, L, N] that `mask` [B, L] marks with 1.
 
-    With `norm_pix_loss` each target patch is brought to zero mean and unit (unbiased) variance first.
+    With `norm_pix_loss` each target patch is normalised first.
     """
     if norm_pix_loss:
-        mean = target.mean(dim=-1, keepdim=True)
-        variance = target.var(dim=-1, keepdim=True)
-        target = (target - mean) / (variance + 1.0e-6) ** 0.5
+        target = normalise_patches(target)
     per_patch = ((pred - target) ** 2).mean(dim=-1)  # [B, L]
     return (per_patch * mask).sum() / mask.sum()
+
+
+def normalise_patches(target: Tensor) -> Tensor:
+    """Bring each patch [..., N] to zero mean and unit (unbiased) variance."""
+    mean = target.mean(dim=-1, keepdim=True)
+    variance = target.var(dim=-1, keepdim=True)
+    return (target - mean) / (variance + 1.0e-6) ** 0.5

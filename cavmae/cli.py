@@ -7,18 +7,21 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import yaml
 
 from cavmae import __version__, steps
-from cavmae.errors import InputError, Interrupted, StepFailed
+from cavmae.errors import InputError, Interrupted, StepFailed, explain
+from cavmae.locking import alone
 from cavmae.params import default_params_path, knobs, load_section
 from cavmae.recipes import read_recipe
 from cavmae.runlog import recorded
 from cavmae.steps import Step
+from cavmae.storage import remove_leftovers
 
 _NONE = "none"
 _RESULTS = "Show the figures that `evaluate` wrote as a table, and hold them against a recipe's."
@@ -33,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 2 for wrong input, 1 for a failure, 75 for a run that was asked to stop."""
+    """Run one command; return 0, or 2 for wrong input, 1 for a failure, 75 for a run that was asked to stop, 130 after Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in given if not word.startswith("-")), "")
     # read when torch loads: threads that spin for long while they wait starve each other where the machine is shared
@@ -57,8 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, as `| head` does
         return 0
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"cavmae {name}: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"cavmae {name}: {explain(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"cavmae {name}: stopped; run the same command to continue", file=sys.stderr)
@@ -92,7 +94,8 @@ def _run(step: Step, options: argparse.Namespace) -> int:
         place = paths[artifact.name]
         if place is not None and Path(artifact.path).suffix and Path(place).is_dir():
             raise InputError(f"{_flag(artifact.name)} {place}: is a folder; name a file")
-    with recorded(step.name, {artifact.name: str(paths[artifact.name]) for artifact in step.outputs}):
+    outputs = {artifact.name: str(paths[artifact.name]) for artifact in step.outputs}
+    with _undisturbed(step.name, outputs), recorded(step.name, outputs):
         result = step.run(params, paths)
     if step.present is not None:
         print(step.present(result, params))
@@ -100,6 +103,17 @@ def _run(step: Step, options: argparse.Namespace) -> int:
     if failure is not None and (sentence := failure()):
         raise StepFailed(sentence)
     return 0
+
+
+@contextmanager
+def _undisturbed(step: str, outputs: Mapping[str, str]) -> Iterator[None]:
+    """Wait while an equal command writes the same outputs, then clear away what a killed one left beside them."""
+    with ExitStack() as stack:
+        if outputs and os.environ.get("RANK", "0") == "0":  # of several processes that a launcher started the first writes
+            stack.enter_context(alone(step, *(os.path.abspath(place) for place in outputs.values())))
+            for place in map(Path, outputs.values()):
+                remove_leftovers(place.parent, name=place.name)
+        yield
 
 
 def _parser(name: str, params: Path) -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cavmae import steps
-from cavmae.errors import InputError, Interrupted, StepFailed
+from cavmae.errors import InputError, Interrupted, StepFailed, explain
 from cavmae.params import Section, check_section
 from cavmae.runlog import recorded
 from cavmae.storage import sha256_file
@@ -51,8 +51,7 @@ def failing_in_one_line(name: str) -> Iterator[None]:
         sys.stderr.write(f"cavmae {name}: {error}\n")
         raise SystemExit(error.exit_code) from None
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"cavmae {name}: {where}{error.strerror or error}\n")
+        sys.stderr.write(f"cavmae {name}: {explain(error)}\n")
         raise SystemExit(1) from None
     finally:
         for logger in loggers:

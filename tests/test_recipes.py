@@ -149,7 +149,10 @@ def test_a_wrong_recipe_is_named_with_file_and_key(here: Path, text: str, told: 
     ("params", "told"),
     [
         ("pretrain: {lr: -1}", "own.yaml: parameter 'pretrain.lr' is -1; input should be greater than 0"),
-        ("pretrain: {rate: 1}", "own.yaml: section 'pretrain' of params.yaml has no key 'rate'; known keys: batch_size"),
+        (
+            "pretrain: {rate: 1}",
+            "own.yaml: section 'pretrain' of params.yaml has no key 'rate'; known keys: activation_checkpointing",
+        ),
         ("adapt: {model: {width: 1}}", "own.yaml: section 'adapt' of params.yaml has no key 'model.width'"),
         ("pretrain: {lr: {x: 1}}", "own.yaml: key 'lr' of section 'pretrain' of params.yaml holds a value, not a group of keys"),
         ("adapt: {model: 3}", "own.yaml: key 'model' of section 'adapt' of params.yaml holds a group of keys, not a value"),

@@ -10,7 +10,19 @@ from tests.training.tiny import REPOSITORY
 
 PACKAGE = REPOSITORY / "cavmae"
 ORDER = [
-    {"errors", "storage", "stores", "stores_folder", "stores_s3", "locations", "outputs", "params", "progress", "runlog"},
+    {
+        "errors",
+        "storage",
+        "stores",
+        "stores_folder",
+        "stores_s3",
+        "locations",
+        "outputs",
+        "params",
+        "progress",
+        "runlog",
+        "locking",
+    },
     {"media"},
     {"dataset"},
     {"features"},

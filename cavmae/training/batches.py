@@ -2,16 +2,17 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cavmae.dataset.loader import ClipRecord, read_clips
-from cavmae.dataset.records import decode_frame, decode_waveform, frame_count
-from cavmae.features.augment import MIXUP_ALPHA, Augmentation, Draws, clip_rng, draw
+from cavmae.dataset.clip_reader import ClipReader, Wanted
+from cavmae.dataset.loader import ClipRecord
+from cavmae.dataset.records import decode_picture
+from cavmae.features.augment import MIXUP_ALPHA, Augmentation, Drawn, Draws, clip_rng, draw
 from cavmae.features.fbank import FbankSettings
 from cavmae.features.front_end import FrontEnd, RawBatch
 from cavmae.models.batch_share import BatchShare
@@ -36,12 +37,39 @@ class TrainBatch:
     noise_v: Tensor | None = None  # [B, Lv]
     inputs: "ModelInputs | None" = None
     share: BatchShare | None = None
+    copied: "torch.cuda.Event | None" = None  # on a GPU: when all of it will be there
 
     @classmethod
     def empty(cls) -> "TrainBatch":
         """What a process has of a batch of fewer clips than processes."""
         nothing = torch.zeros(0)
         return cls([], RawBatch(nothing, nothing, nothing), Draws(*[np.zeros(0)] * 7))
+
+    def sent(self, stream: "torch.cuda.Stream") -> "TrainBatch":
+        """The batch on the GPU of `stream`, on which it is copied, beside what the GPU is at. Call `arrived` before use."""
+        device = stream.device  # threads do not know which GPU the process has chosen
+        with torch.cuda.stream(stream):
+            moved: dict[str, Any] = {}
+            for part in fields(self):
+                value = getattr(self, part.name)
+                if isinstance(value, RawBatch):
+                    moved[part.name] = value.to(device)
+                elif isinstance(value, Tensor):
+                    moved[part.name] = value.to(device, non_blocking=True)
+            return replace(self, **moved, copied=stream.record_event())
+
+    def arrived(self) -> "TrainBatch":
+        """The batch, which what the current stream of the GPU does from now on waits for where it was `sent`."""
+        if self.copied is None:
+            return self
+        current = torch.cuda.current_stream()
+        current.wait_event(self.copied)
+        for part in fields(self):
+            value = getattr(self, part.name)
+            for tensor in vars(value).values() if isinstance(value, RawBatch) else (value,):
+                if isinstance(tensor, Tensor):
+                    tensor.record_stream(current)  # lest its memory is given away while that stream still reads it
+        return replace(self, copied=None)
 
 
 class ModelInputs(NamedTuple):
@@ -73,19 +101,27 @@ class MaskSettings:
     ratio_a: float
     official_ties: bool = False
 
-    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Noise of one clip, [1, La] and [1, Lv], audio first."""
-        noise_a = torch.from_numpy(rng.random((1, self.grid_a[0] * self.grid_a[1]), dtype=np.float32))
-        noise_v = torch.from_numpy(rng.random((1, self.grid_v[0] * self.grid_v[1]), dtype=np.float32))
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Numbers of patches, of the spectrogram and of the picture."""
+        return self.grid_a[0] * self.grid_a[1], self.grid_v[0] * self.grid_v[1]
+
+    def draw(self, rng: np.random.Generator, noise_a: np.ndarray, noise_v: np.ndarray) -> None:
+        """Draw the noise of one clip into float32 [La] and [Lv], audio first."""
+        rng.random(out=noise_a, dtype=np.float32)
+        rng.random(out=noise_v, dtype=np.float32)
         if self.mode != "unstructured":
             struck = random.Random(int(rng.integers(2**62)))
-            noise_a = strike(noise_a, self.mode, self.ratio_a, *self.grid_a, rng=struck, official_ties=self.official_ties)
-        return noise_a, noise_v
+            whole = torch.from_numpy(noise_a).unsqueeze(0)
+            whole.copy_(strike(whole, self.mode, self.ratio_a, *self.grid_a, rng=struck, official_ties=self.official_ties))
 
 
 @dataclass(frozen=True)
 class BatchBuilder:
-    """Builds the batch of some clips in some epoch, the same on whatever host and in whatever order it is asked."""
+    """Builds the batch of some clips in some epoch, the same on whatever host and in whatever order it is asked.
+
+    With `pinned`, samples and pictures lie in memory from which a GPU copies by itself.
+    """
 
     clips: Sequence[ClipRecord]
     fbank: FbankSettings
@@ -96,57 +132,64 @@ class BatchBuilder:
     masks: MaskSettings | None = None
     mixup: float = 0.0
     middle_frame: bool = False  # the frame of validation, instead of a drawn one
+    reader: ClipReader = field(default_factory=ClipReader)
+    pinned: bool = False
 
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
         """Read, decode and draw for the clips at `indices`, which may be none."""
         if not indices:
             return TrainBatch.empty()
-        own = [self._draw(index, epoch) for index in indices]
-        raw = self._collate([(index, item.frame) for index, item in zip(indices, own, strict=True)])
+        masks, noise_a, noise_v = self.masks, None, None
+        if masks is not None:
+            noise_a, noise_v = (np.empty((len(indices), tokens), dtype=np.float32) for tokens in masks.tokens)
+        own = []
+        for row, index in enumerate(indices):
+            rng = clip_rng(self.seed, epoch, self.clips[index].video_id)
+            own.append(self._draw(rng))
+            if masks is not None and noise_a is not None and noise_v is not None:
+                masks.draw(rng, noise_a[row], noise_v[row])
         batch = TrainBatch(
-            clips=[self.clips[index] for index in indices], raw=raw, draws=Draws.stack([item.draws for item in own])
+            clips=[self.clips[index] for index in indices],
+            raw=self._collate([(index, item.frame) for index, item in zip(indices, own, strict=True)]),
+            draws=Draws.stack([item.drawn for item in own]),
+            targets=None if self.targets is None else torch.from_numpy(self.targets[list(indices)]),
+            noise_a=None if noise_a is None else torch.from_numpy(noise_a),
+            noise_v=None if noise_v is None else torch.from_numpy(noise_v),
         )
-        extra: dict[str, Tensor | RawBatch] = {}
-        if self.targets is not None:
-            extra["targets"] = torch.from_numpy(self.targets[list(indices)])
-        if self.masks is not None:
-            extra["noise_a"] = torch.cat([item.noise_a for item in own if item.noise_a is not None])
-            extra["noise_v"] = torch.cat([item.noise_v for item in own if item.noise_v is not None])
-        if self.mixup > 0:
-            # an unmixed clip is its own partner: weight 1 leaves it as it is
-            partners = [item.partner if item.weight < 1 else index for index, item in zip(indices, own, strict=True)]
-            extra["partner"] = self._collate([(index, item.partner_frame) for index, item in zip(partners, own, strict=True)])
-            extra["weight"] = torch.tensor([item.weight for item in own], dtype=torch.float32)
-            if self.targets is not None:
-                extra["partner_targets"] = torch.from_numpy(self.targets[partners])
-        return TrainBatch(**{**batch.__dict__, **extra})
+        if self.mixup == 0:
+            return batch
+        # an unmixed clip is its own partner: weight 1 leaves it as it is
+        partners = [item.partner if item.weight < 1 else index for index, item in zip(indices, own, strict=True)]
+        return replace(
+            batch,
+            partner=self._collate([(index, item.partner_frame) for index, item in zip(partners, own, strict=True)], waits=False),
+            partner_targets=None if self.targets is None else torch.from_numpy(self.targets[partners]),
+            weight=torch.tensor([item.weight for item in own], dtype=torch.float32),
+        )
 
-    def _draw(self, index: int, epoch: int) -> "_ClipDraw":
-        rng = clip_rng(self.seed, epoch, self.clips[index].video_id)
-        frame, partner_frame = rng.random(2)
+    def _draw(self, rng: np.random.Generator) -> "_ClipDraw":
+        frame, partner_frame = rng.random(2).tolist()
         mixed = rng.random() < self.mixup
         weight = float(rng.beta(MIXUP_ALPHA, MIXUP_ALPHA)) if mixed else 1.0
         partner = int(rng.integers(len(self.clips)))
-        draws = draw(rng, self.augmentation, self.fbank.target_length, self.fbank.num_mel_bins)
-        noise_a, noise_v = self.masks.draw(rng) if self.masks is not None else (None, None)
-        shown = 0.5 if self.middle_frame else float(frame)
-        return _ClipDraw(shown, float(partner_frame), weight, partner, draws, noise_a, noise_v)
+        drawn = draw(rng, self.augmentation, self.fbank.target_length, self.fbank.num_mel_bins)
+        return _ClipDraw(0.5 if self.middle_frame else frame, partner_frame, weight, partner, drawn)
 
-    def _collate(self, wanted: list[tuple[int, float]]) -> RawBatch:
-        waveforms, frames = [], []
-        contents = read_clips([self.clips[index] for index, _ in wanted])
-        for (_, frame), members in zip(wanted, contents, strict=True):
-            waveforms.append(decode_waveform(members))
-            frames.append(decode_frame(members, int(frame * frame_count(members)), self.image_size))
-        return RawBatch.collate(waveforms, frames, self.fbank)
+    def _collate(self, wanted: list[tuple[int, float]], waits: bool = True) -> RawBatch:
+        # the width does not depend on the batch: equal clips then give equal numbers whatever stands beside them
+        waveform = torch.empty(len(wanted), self.fbank.max_samples, dtype=torch.int16, pin_memory=self.pinned)
+        frames = torch.empty(len(wanted), self.image_size, self.image_size, 3, dtype=torch.uint8, pin_memory=self.pinned)
+        pictures, lengths = frames.numpy(), []
+        contents = self.reader.read([Wanted(self.clips[index], frame, waits) for index, frame in wanted], waveform.numpy())
+        for row, (samples, name, jpeg) in enumerate(contents):
+            lengths.append(samples)
+            pictures[row] = decode_picture(jpeg, name, self.image_size)
+        return RawBatch(waveform, torch.tensor(lengths), frames)
 
 
-@dataclass(frozen=True)
-class _ClipDraw:
+class _ClipDraw(NamedTuple):
     frame: float  # in [0, 1): which of the clip's frames
     partner_frame: float
     weight: float
     partner: int
-    draws: Draws
-    noise_a: Tensor | None
-    noise_v: Tensor | None
+    drawn: Drawn

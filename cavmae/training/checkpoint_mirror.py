@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +21,7 @@ from cavmae.stores import Absent, Store, is_remote, open_store
 
 log = logging.getLogger(__name__)
 VARIABLE = "CAVMAE_CHECKPOINTS"
+FINISHED = "finished"  # holds the time at which the run ended, in seconds since 1970
 _KEEP = 2
 _MANIFEST = re.compile(r"step-([0-9]{9,})\.json")
 _OBJECT = re.compile(r"(step-[0-9]{9,}|epoch-[0-9]{4,})-[0-9a-f]{16}\.(pt|safetensors)")
@@ -39,7 +40,22 @@ class _Manifest(BaseModel):
         return {_object(name, sha256) for name, sha256 in self.files.items()}
 
 
-def mirror_of(folder: Path) -> "Mirror | None":
+class Hashes:
+    """The SHA-256 of files that are asked for with every checkpoint, and read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, int, int], str] = {}
+
+    def of(self, path: Path) -> str:
+        """Return the hash of a file as it is now."""
+        status = path.stat()
+        key = path.name, status.st_size, status.st_mtime_ns, status.st_ino
+        if key not in self._known:
+            self._known[key] = sha256_file(path)
+        return self._known[key]
+
+
+def mirror_of(folder: Path, hashes: Hashes) -> "Mirror | None":
     """Return the mirror of a run's work folder `<step>/<key>` where CAVMAE_CHECKPOINTS says, None where it says nothing."""
     location = os.environ.get(VARIABLE)
     if not location:
@@ -49,7 +65,7 @@ def mirror_of(folder: Path) -> "Mirror | None":
     if not is_remote(location) and Path(place).resolve() == own:
         return None  # they lie there already
     try:
-        return Mirror(open_store(place))
+        return Mirror(open_store(place), hashes)
     except InputError as error:
         raise InputError(f"{VARIABLE}: {error}") from None
 
@@ -61,11 +77,11 @@ class Mirror:
     since a run that began anew would replace what it could not see.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, hashes: Hashes | None = None) -> None:
         self.store = store
+        self._hashes = hashes or Hashes()
         self.reading: Path | None = None  # the checkpoint that is being copied
         self._offered: Path | None = None
-        self._hashes: dict[tuple[str, int, int, int], str] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -105,8 +121,20 @@ class Mirror:
         if thread is not None:
             thread.join()
 
+    def finish(self) -> None:
+        """Keep the newest checkpoint alone, and note that the run is finished. What fails costs a warning."""
+        self.wait()
+        try:
+            steps = self.steps()
+            for step in steps[:-1]:
+                self._delete(step, self._objects(steps[-1:]))
+            if steps:
+                self.store.write(FINISHED, f"{time.time():.0f}".encode())
+        except (StepFailed, InputError) as error:
+            log.warning("the run's checkpoints at %s could not be marked as finished: %s", self.store.location, error)
+
     def remove(self) -> None:
-        """Remove everything: the run is finished. What cannot be removed costs a warning."""
+        """Remove everything. What cannot be removed costs a warning."""
         with self._lock:
             self._offered = None
         self.wait()
@@ -140,7 +168,7 @@ class Mirror:
 
     def _copy(self, checkpoint: Path) -> None:
         epochs = sorted(checkpoint.parent.glob("epoch-*.safetensors"))
-        files = {path.name: self._hash(path) for path in epochs} | {checkpoint.name: sha256_file(checkpoint)}
+        files = {path.name: self._hashes.of(path) for path in epochs} | {checkpoint.name: sha256_file(checkpoint)}
         for path in (*epochs, checkpoint):
             name = _object(path.name, files[path.name])
             if self.store.size(name) != path.stat().st_size:
@@ -148,18 +176,24 @@ class Mirror:
         manifest = _Manifest(files=files)
         self.store.write(f"{checkpoint.stem}.json", to_json(manifest.model_dump()).encode())
         steps = self.steps()
-        kept = set().union(*(found.objects for found in self._whole(steps[-_KEEP:])))
+        kept = self._objects(steps[-_KEEP:])
         for step in steps[:-_KEEP]:
-            # nothing but what it names: another process may be about to name what else lies there
-            gone = set().union(*(found.objects for found in self._whole([step]))) - kept
-            self.store.delete(_manifest(step))
-            for name in sorted(gone):
-                self.store.delete(name)
+            self._delete(step, kept)
 
-    def _whole(self, steps: list[int]) -> Iterator[_Manifest]:
+    def _delete(self, step: int, kept: set[str]) -> None:
+        """Remove a checkpoint and what it names, and nothing else: another process may be about to name what else lies there."""
+        gone = self._objects([step]) - kept
+        self.store.delete(_manifest(step))
+        for name in sorted(gone):
+            self.store.delete(name)
+
+    def _objects(self, steps: list[int]) -> set[str]:
+        """What the checkpoints of some steps name, without those whose list cannot be read."""
+        found: set[str] = set()
         for step in steps:
             with contextlib.suppress(Absent, ValueError):
-                yield self._read(step)
+                found |= self._read(step).objects
+        return found
 
     def _read(self, step: int) -> _Manifest:
         """What belongs to a checkpoint; raises Absent or ValueError where that cannot be read."""
@@ -182,14 +216,6 @@ class Mirror:
         with contextlib.suppress(StepFailed, InputError):  # one that stays is passed over the next time as well
             self.store.delete(_manifest(step))
 
-    def _hash(self, path: Path) -> str:
-        """The SHA-256 of a file that is copied once and asked for with every checkpoint."""
-        status = path.stat()
-        key = path.name, status.st_size, status.st_mtime_ns, status.st_ino
-        if key not in self._hashes:
-            self._hashes[key] = sha256_file(path)
-        return self._hashes[key]
-
 
 def _manifest(step: int) -> str:
     return f"step-{step:09d}.json"
@@ -201,7 +227,7 @@ def _object(name: str, sha256: str) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return bool(_MANIFEST.fullmatch(name) or _OBJECT.fullmatch(name))
+    return name == FINISHED or bool(_MANIFEST.fullmatch(name) or _OBJECT.fullmatch(name))
 
 
 def _one_line(error: Exception) -> str:

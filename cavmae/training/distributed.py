@@ -47,7 +47,7 @@ class World:
         return range(self.rank, count, self.size)
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over the processes of a tensor on the CPU, the same bits on each."""
+        """The sum over the processes of a tensor, the same bits on each."""
         if self.size == 1:
             return values
         values = values.clone()

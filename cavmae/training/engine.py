@@ -5,8 +5,8 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cavmae.dataset.loader import Prefetch
-from cavmae.errors import InputError, Interrupted, StepFailed
-from cavmae.models.batch_share import BatchShare
+from cavmae.errors import Interrupted, StepFailed
 from cavmae.models.folder import save_weights
 from cavmae.progress import Progress
 from cavmae.training.batches import TrainBatch
 from cavmae.training.checkpoint import Checkpoints
+from cavmae.training.collectives import OtherFailed
 from cavmae.training.curves import CurveRow, TensorBoard
 from cavmae.training.distributed import World, current_world
+from cavmae.training.feeding import feed, trained_order
+from cavmae.training.meters import Meters, in_words
 from cavmae.training.objective import Objective
-from cavmae.training.optimizer import learning_rate, set_learning_rate
+from cavmae.training.optimizer import learning_rate
 from cavmae.training.params import TrainingParams
-from cavmae.training.stopping import StopRequest
+from cavmae.training.saving import Saver
+from cavmae.training.state import check_fits, infinite, run_state
+from cavmae.training.stepping import Stepper
+from cavmae.training.stopping import StopAsked, StoppedTogether, StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,11 @@ class _Position:
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     rows: list[CurveRow] = field(default_factory=list)
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """Two positions of a run with the same mark are the same."""
+        return self.step, len(self.rows)
 
 
 class Engine:
@@ -60,7 +69,10 @@ class Engine:
         self.world: World = current_world()
         self.device = torch.device(params.device)
         self._clock = clock
+        self._request = StopRequest([signal.SIGTERM, signal.SIGINT])
         objective.model.to(self.device)
+        self.stepper = Stepper(objective, optimizer, params, self.world)
+        self.meters = Meters(params, self.world, objective.flops_per_clip, clock)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
@@ -74,137 +86,141 @@ class Engine:
     def run(self, name: str) -> list[CurveRow]:
         """Train to the end, from the last checkpoint if there is one; return one row of figures for each epoch.
 
-        Raises StepFailed where the loss is no longer finite, and Interrupted after SIGTERM, in both cases with the last
-        checkpoint kept. Several processes stop together, when any of them gets SIGTERM or SIGINT.
+        Raises StepFailed where the loss is no longer finite, with the last checkpoint kept, and Interrupted after SIGTERM or
+        SIGINT, with a new one. Several processes stop together, when any of them gets one of the signals. The state after the
+        last step is saved, without the optimizer's.
         """
         position = self._restore()
-        clips, first = len(self._order(1)), self.world.is_first
+        clips, world = len(trained_order(self.objective, self.params, 1)), self.world
         steps_per_epoch = math.ceil(clips / self.params.batch_size)
         total = steps_per_epoch * self.params.epochs
-        if self.params.batch_size < self.world.size:
-            log.warning("a batch of %d clips leaves some of %d processes idle", self.params.batch_size, self.world.size)
-        saved_at = self._clock()
+        if self.params.batch_size < world.size:
+            log.warning("a batch of %d clips leaves some of %d processes idle", self.params.batch_size, world.size)
+        saver = None
+        if world.is_first:
+            background = self.device.type != "cpu"
+            saver = Saver(self.checkpoints, self.params.checkpoint_s, self._clock, background, saved=position.mark)
         with contextlib.ExitStack() as stack:
-            request = stack.enter_context(
-                StopRequest([signal.SIGTERM] if self.world.size == 1 else [signal.SIGTERM, signal.SIGINT])
-            )
+            if saver is not None:
+                stack.callback(saver.end)
             # no bar is drawn where nothing is to be done
-            progress = stack.enter_context(Progress(name, total if first else 0, unit="step", start=position.step))
-            board = TensorBoard(self.events, position.step // steps_per_epoch + 1) if first else None
+            progress = stack.enter_context(Progress(name, total if world.is_first else 0, unit="step", start=position.step))
+            board = TensorBoard(self.events, len(position.rows) + 1) if world.is_first else None
             if board is not None:
                 stack.callback(board.close)
-            while position.step < total:
-                epoch, done = position.step // steps_per_epoch + 1, position.step % steps_per_epoch
-                started = self._clock()
-                for batch in self._batches(epoch, done):
-                    self._step(batch, position, steps_per_epoch)
-                    progress.advance(note=f"epoch {epoch}")
-                    if position.step == epoch * steps_per_epoch:
-                        speed = (steps_per_epoch - done) * self.params.batch_size / max(self._clock() - started, 1e-9)
-                        self._close_epoch(epoch, position, clips)
-                        if board is not None:
-                            board.add(epoch, {**position.rows[-1], "speed_clips_per_s": speed})
-                    stop = self.world.any(request.asked)
-                    if first and (stop or self._clock() - saved_at >= self.params.checkpoint_s):
-                        self._save(position)
-                        saved_at = self._clock()
-                    if stop:
-                        if first:
-                            self.checkpoints.wait()
-                        self.world.wait()  # until it is saved
-                        raise Interrupted(f"stopped at step {position.step} of {total}; run the same command to continue")
+                self.meters.board = TensorBoard(self.events / "steps", position.step + 1)
+                stack.callback(self.meters.board.close)
+            request = stack.enter_context(self._request)
+            try:
+                # of several processes none may leave the others in the middle of what they do together
+                with request.heard() if world.size == 1 else contextlib.nullcontext():
+                    self._train(position, clips, saver, progress, board)
+            except (StopAsked, OtherFailed) as error:
+                if isinstance(error, OtherFailed) and request.asked is None:
+                    raise
+                if saver is not None:
+                    self._save(saver, position, last=True)
+                    self.checkpoints.wait()
+                if isinstance(error, StoppedTogether):
+                    world.wait()  # until it is saved
+                message = f"stopped at step {position.step} of {total}; run the same command to continue"
+                by_hand = world.size == 1 and request.asked is signal.SIGINT
+                raise Interrupted(message, 130 if by_hand else 75) from None
         return position.rows
 
-    def _order(self, epoch: int) -> list[int]:
-        order: list[int] = self.objective.order(epoch).tolist()
-        if not self.params.drop_last:
-            return order
-        whole = order[: len(order) // self.params.batch_size * self.params.batch_size]
-        if not whole:
-            raise InputError(
-                f"the train split's {len(order)} clips do not fill a batch of {self.params.batch_size}; "
-                "set a smaller batch_size, or drop_last=false"
-            )
-        return whole
+    def _train(self, position: _Position, clips: int, saver: Saver | None, progress: Progress, board: TensorBoard | None) -> None:
+        """Train from a position to the end; it is right at every moment, but for those in which the request is held."""
+        steps_per_epoch = math.ceil(clips / self.params.batch_size)
+        while len(position.rows) < self.params.epochs:
+            epoch = len(position.rows) + 1
+            done = position.step - (epoch - 1) * steps_per_epoch
+            with contextlib.closing(feed(self.objective, self.params, self.world, epoch, done)) as batches:
+                for batch in self.meters.waiting_for(batches):
+                    self._step(batch, position, steps_per_epoch)
+                    progress.advance(note=f"epoch {epoch}")
+                    self._between_steps(saver, position)
+            # of an epoch that was trained before there is no speed
+            speed = self.meters.epoch() if done < steps_per_epoch else {}
+            self._close_epoch(epoch, position, clips)
+            if board is not None:
+                with self._request.held():
+                    board.add(epoch, {**position.rows[-1], **{f"speed_{key}": value for key, value in speed.items()}})
+                    if speed:
+                        log.log(_level(epoch, self.params.epochs), "epoch %d: %s", epoch, in_words(speed))
+            self._between_steps(saver, position)
+        if saver is not None:
+            with self._request.held():
+                self._save(saver, position, last=True)
 
-    def _batches(self, epoch: int, skip: int) -> Iterator[TrainBatch]:
-        order, size = self._order(epoch), self.params.batch_size
-        slices = [order[at : at + size] for at in range(0, len(order), size)][skip:]
-        shares = [self.world.share(len(indices)) for indices in slices]
-        own = [indices[share.start : share.stop] for indices, share in zip(slices, shares, strict=True)]
-        built = Prefetch(own, lambda indices: self.objective.build(indices, epoch))
-        for batch, share in zip(built, shares, strict=True):
-            # who cannot read its clips fails before the others wait for it on a GPU, where no signal reaches them
-            self.world.wait()
-            yield replace(batch, share=share)
+    def _between_steps(self, saver: Saver | None, position: _Position) -> None:
+        """Save the state when it is time to; raises StopAsked in all processes where one of them is asked to stop."""
+        if self.world.size > 1 and self.world.any(self._request.asked is not None):
+            raise StoppedTogether
+        if saver is not None and saver.due():
+            with self._request.held():
+                self._save(saver, position)
 
     def _step(self, batch: TrainBatch, position: _Position, steps_per_epoch: int) -> None:
-        model, share = self.objective.model, batch.share or BatchShare.alone(len(batch.clips))
-        model.train()
         rate = learning_rate(self.params, position.step, steps_per_epoch)
-        set_learning_rate(self.optimizer, rate)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bf16"):
-            loss, meters = self.objective.loss(batch, self.device)
-        named = {"loss": loss.detach(), **meters}
-        values = self.world.total(torch.tensor([float(meter) for meter in named.values()], dtype=torch.float64)).tolist()
-        if not math.isfinite(values[0]):
-            raise StepFailed(
-                f"the loss is {values[0]} at step {position.step + 1}; lower lr or set clip_grad_norm, then run again"
-            )
-        if batch.clips:
-            # the last batch of an epoch may be smaller: each clip then weighs as much as in a full one
-            torch.autograd.backward(loss * (share.whole / self.params.batch_size))
-        self.world.sum_gradients(model.parameters(), share.whole)
-        if self.params.clip_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), self.params.clip_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        position.step += 1
-        for key, value in zip(named, values, strict=True):
-            position.sums[key] = position.sums.get(key, 0.0) + value * share.whole
-        position.sums["lr"] = rate
+        number = position.step + 1
+        taken = self.stepper.gradients(batch, number, with_norm=self.world.is_first and self.meters.wanted(number))
+        with self._request.held():
+            self.stepper.apply(taken, rate, position.sums)
+            position.step = number
+            position.sums["lr"] = rate
+            self.meters.step(number, taken.clips, rate, taken.norm)
 
     def _require_finite(self, step: int) -> None:
-        """Raise StepFailed before weights that are no numbers any more are kept, as a checkpoint or as a result."""
-        for name, parameter in self.objective.model.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise StepFailed(f"{name} is no longer finite after step {step}; lower lr or set clip_grad_norm, then run again")
+        """Raise StepFailed before what is no number any more is kept, as a checkpoint or as a result."""
+        if (name := infinite(self.objective.model, self.optimizer)) is not None:
+            raise StepFailed(f"{name} is no longer finite after step {step}; lower lr or set clip_grad_norm, then run again")
 
     def _close_epoch(self, epoch: int, position: _Position, clips: int) -> None:
+        with self._request.held():
+            self.stepper.settle(position.sums)
         self._require_finite(position.step)
-        row: CurveRow = {"epoch": epoch, "lr": position.sums.pop("lr")}
-        row |= {f"train_{key}": value / clips for key, value in position.sums.items()}
+        sums = dict(position.sums)
+        row: CurveRow = {"epoch": epoch, "lr": sums.pop("lr")}
+        row |= {f"train_{key}": value / clips for key, value in sums.items()}
         model = self.objective.model.eval()
-        with torch.no_grad():
-            row |= {f"val_{key}": value for key, value in self.objective.validate(self.device, epoch).items()}
-        position.rows.append(row)
-        position.sums = {}
-        if self.world.is_first and epoch > self.params.epochs - self.params.keep_epochs:
-            save_weights(self.epoch_weights(epoch), model.state_dict())
+        with self._request.held(), self.stepper.averaged():
+            with torch.no_grad(), self._request.heard():
+                row |= {f"val_{key}": value for key, value in self.objective.validate(self.device, epoch).items()}
+            if self.world.is_first and epoch > self.params.epochs - self.params.keep_epochs:
+                save_weights(self.epoch_weights(epoch), model.state_dict())
+            position.rows.append(row)
+            position.sums = {}
         figures = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
-        log.log(logging.INFO if epoch % max(1, self.params.epochs // 10) == 0 else logging.DEBUG, "epoch %d: %s", epoch, figures)
+        log.log(_level(epoch, self.params.epochs), "epoch %d: %s", epoch, figures)
 
-    def _save(self, position: _Position) -> None:
+    def _save(self, saver: Saver, position: _Position, last: bool = False) -> None:
+        self.stepper.settle(position.sums)
         self._require_finite(position.step)
-        self.checkpoints.save(
-            position.step,
-            {
-                "model": self.objective.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "step": position.step,
-                "sums": position.sums,
-                "rows": position.rows,
-            },
-        )
+        state = run_state(self.objective.model, self.optimizer, position.step, position.sums, position.rows)
+        if len(position.rows) == self.params.epochs:
+            state["optimizer"] = None  # nothing will be trained any more
+        saver.save(position.step, position.mark, state | self.stepper.state_dict(), last)
 
     def _restore(self) -> _Position:
-        state: dict[str, Any] | None = self.world.from_first(self.checkpoints.load() if self.world.is_first else None)
+        def check(state: dict[str, Any]) -> None:
+            check_fits(state, self.objective.model, self.optimizer, self.stepper.state_dict())
+
+        state: dict[str, Any] | None = self.world.from_first(self.checkpoints.load(check) if self.world.is_first else None)
         if state is None:
             return _Position()
         self.objective.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if state["optimizer"] is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.load_state_dict(state)
+        if self.world.is_first:
+            self.checkpoints.forget_epochs_after(len(state["rows"]))
         log.info("resumed at step %d", state["step"])
         return _Position(state["step"], state["sums"], state["rows"])
+
+
+def _level(epoch: int, epochs: int) -> int:
+    """About ten epochs are told of, the others to those who want to know."""
+    return logging.INFO if epoch % max(1, epochs // 10) == 0 else logging.DEBUG
 
 
 def mean_over(batches: list[tuple[int, dict[str, Tensor]]]) -> dict[str, float]:

@@ -1,14 +1,15 @@
 """The fine-tuning objective: labels from sound, picture or both."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cavmae.dataset.loader import ClipRecord, ClipSet, balance_weights, epoch_order
+from cavmae.dataset.loader import ClipRecord, ClipSet, balance_weights
+from cavmae.dataset.read_ahead import Done
 from cavmae.errors import InputError
 from cavmae.evaluation.inference import predict_clips, slices
 from cavmae.evaluation.metrics import classification
@@ -16,10 +17,13 @@ from cavmae.features.augment import Augmentation
 from cavmae.features.front_end import FrontEnd
 from cavmae.features.mixup import smooth_and_mix
 from cavmae.models.cavmaeft import CAVMAEFT
+from cavmae.models.flops import FORWARD_AND_BACKWARD, classifier_macs
 from cavmae.models.folder import ModelConfig
 from cavmae.training.batches import BatchBuilder, ModelInputs, TrainBatch, model_inputs
 from cavmae.training.distributed import current_world
+from cavmae.training.micro_batches import pieces
 from cavmae.training.params import FinetuneParams
+from cavmae.training.train_clips import TrainClips
 
 
 class Finetuning:
@@ -44,22 +48,30 @@ class Finetuning:
         if params.drop_last:
             self.val_clips = self.val_clips[: len(self.val_clips) // params.batch_size * params.batch_size]
         self.val_targets = data.targets(self.val_clips)
-        self.weights = balance_weights(clips) if params.balanced_sampling else None
         self.mode = params.mode
+        self.weights = balance_weights(clips) if params.balanced_sampling else None
+        self.source = TrainClips(self.train, params, self._inputs, self.weights)
         if params.freeze_base:
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(name.startswith("mlp_head"))
 
+    @property
+    def flops_per_clip(self) -> float:
+        """By the mode; with a frozen base there is no backward pass through it."""
+        passes = 2 if self.params.freeze_base else FORWARD_AND_BACKWARD
+        return float(passes * sum(classifier_macs(self.model, self.params.mode).values()))
+
     def order(self, epoch: int) -> np.ndarray:
         """A permutation of the clips, or balanced draws with replacement."""
-        return epoch_order(len(self.train.clips), self.params.seed, epoch, self.weights)
+        return self.source.order(epoch)
+
+    def reading(self, batches: Sequence[Sequence[int]]) -> AbstractContextManager[Done]:
+        """Fetch ahead what the batches will need."""
+        return self.source.reading(batches)
 
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
         """Batch with frames, partners and augmentation drawn, and on a CPU with its inputs computed, beside the model's work."""
-        batch = self.train.build(indices, epoch)
-        if not batch.clips or self.params.device != "cpu":
-            return batch
-        return replace(batch, inputs=self._inputs(batch, torch.device("cpu")))
+        return self.source.build(indices, epoch)
 
     def _inputs(self, batch: TrainBatch, device: torch.device) -> ModelInputs:
         return model_inputs(self.front_end, batch, device, audio="video" not in self.mode, images="audio" not in self.mode)
@@ -68,6 +80,26 @@ class Finetuning:
         """Cross-entropy, binary for several labels a clip, against smoothed and mixed targets."""
         if not batch.clips:
             return torch.zeros((), device=device), {}
+        return self._mean(batch, device) * (batch.share.weight if batch.share else 1.0), {}
+
+    def accumulate(
+        self,
+        batch: TrainBatch,
+        device: torch.device,
+        size: int,
+        precision: Callable[[], AbstractContextManager[None]],
+        backward: Callable[[Tensor], None],
+    ) -> dict[str, Tensor]:
+        """Pass the clips in pieces of `size`, each of which counts by its clips."""
+        weight, sum_of_losses = batch.share.weight if batch.share else 1.0, torch.zeros((), device=device)
+        for _, piece in pieces(batch, size):
+            with precision():
+                loss = self._mean(piece, device) * (weight * len(piece.clips) / len(batch.clips))
+            backward(loss)
+            sum_of_losses += loss.detach()
+        return {"loss": sum_of_losses}
+
+    def _mean(self, batch: TrainBatch, device: torch.device) -> Tensor:
         inputs = batch.inputs or self._inputs(batch, device)
         weight = batch.weight.to(device) if batch.weight is not None else None
         logits = self.model(inputs.audio, inputs.images, self.mode).float()
@@ -77,7 +109,8 @@ class Finetuning:
         share = weight if weight is not None else torch.ones(len(targets), device=device)
         targets = smooth_and_mix(targets, other, share, self.params.label_smoothing, self.params.official_smoothing)
         loss = F.cross_entropy if self.config.single_label else F.binary_cross_entropy_with_logits
-        return loss(logits, targets) * (batch.share.weight if batch.share else 1.0), {}
+        mean: Tensor = loss(logits, targets)
+        return mean
 
     def validate(self, device: torch.device, epoch: int) -> dict[str, float]:
         """Loss, accuracy and mAP on the middle frame of the validation clips."""

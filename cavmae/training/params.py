@@ -33,10 +33,17 @@ class TrainingParams(Section):
     noise: bool
     roll: Annotated[int, Field(ge=0)]
     drop_last: bool
+    shuffle_buffer: Count
+    readers: Annotated[int, Field(ge=1, le=64)]
     keep_epochs: Annotated[int, Field(ge=0)]
     checkpoint_s: Positive
     device: Literal["cpu", "cuda"]
-    precision: Literal["float32", "bf16"]
+    precision: Literal["float32", "tf32", "bf16"]
+    deterministic: bool
+    compile: bool
+    micro_batch: Count | None
+    activation_checkpointing: bool
+    ema_decay: Ratio | None
     threads: Count
 
     @field_validator("warmup_epochs")
@@ -45,6 +52,13 @@ class TrainingParams(Section):
         epochs = info.data.get("epochs")
         if epochs is not None and value >= epochs:
             raise ValueError(f"it must be below epochs, which is {epochs}")
+        return value
+
+    @field_validator("precision")
+    @classmethod
+    def _has_kernels(cls, value: str, info: ValidationInfo) -> str:
+        if value == "tf32" and info.data.get("device") == "cpu":
+            raise ValueError("it needs device cuda")
         return value
 
 

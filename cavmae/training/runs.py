@@ -4,17 +4,20 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cavmae.errors import InputError
+from cavmae.locking import alone
 from cavmae.models.folder import ModelConfig, check_model_place, fill_model_folder
 from cavmae.storage import replace_folder, sha256_json, work_folder
 from cavmae.training.curves import CurveRow, write_curves
 from cavmae.training.distributed import current_world
 from cavmae.training.engine import Engine
+from cavmae.training.finished import forget_finished
 from cavmae.training.objective import Objective
 from cavmae.training.optimizer import build_optimizer
 from cavmae.training.params import TrainingParams
@@ -22,6 +25,8 @@ from cavmae.training.params import TrainingParams
 log = logging.getLogger(__name__)
 EPOCHS = "epochs"  # sub-folder of a model folder that holds the weights of its last epochs
 CURVES = "curves.tsv"
+# parameters that change no bit of the result: a run goes on where one with others of them was stopped
+UNRELATED = frozenset({"checkpoint_s", "readers"})
 
 
 def prepare_torch(device: str, threads: int, seed: int) -> None:
@@ -52,34 +57,50 @@ def train(
 ) -> list[CurveRow]:
     """Train, then write the model folder with the weights of the last epochs, and the learning curves.
 
-    The state that a killed run needs lies in a work folder keyed by the hash of lineage (code, data, parents, parameters),
-    not by the number of processes; it is removed when the outputs are there. Of several processes the first writes; raises
-    InputError where another one was given something else to train on.
+    The state that a killed run needs lies in a work folder keyed by the hash of lineage (code, data, parents, parameters), not
+    by the number of processes; the last one stays for a day after the outputs are there. A second process with the same key
+    waits for the first. Of several processes that train together the first writes; raises InputError where another one was
+    given something else to train on.
     """
     inputs = {key: lineage[key] for key in ("step", "packages", "dataset")}
     # the parents by their files and the code by its content: neither a commit nor how often is saved changes the weights
     inputs["code"] = lineage["code"]["sha256"]
     inputs["parents"] = {name: parent["files"] for name, parent in lineage["parents"].items()}
-    inputs["params"] = {key: value for key, value in lineage["params"].items() if key != "checkpoint_s"}
+    inputs["params"] = {key: value for key, value in lineage["params"].items() if key not in UNRELATED}
     key, world = sha256_json(inputs)[:16], current_world()
     if key != (expected := world.from_first(key)):
         raise InputError(
             f"process {world.rank} has other code, data, parents or parameters than process 0 (run {key} instead of {expected}); "
             "give all processes the same"
         )
-    work = work_folder(step, key)
-    optimizer = build_optimizer(objective.model, params, head_lr)
-    engine = Engine(objective, optimizer, params, work, events)
-    rows = engine.run(f"{step} {events.name}")
-    if not world.is_first:
-        return rows
-    with replace_folder(model) as partial:
-        fill_model_folder(partial, config, objective.model.state_dict(), lineage)
-        write_curves(partial / CURVES, rows)
-        for epoch in range(params.epochs - params.keep_epochs + 1, params.epochs + 1):
-            if epoch >= 1:
-                (partial / EPOCHS).mkdir(exist_ok=True)
-                shutil.copyfile(engine.epoch_weights(epoch), partial / EPOCHS / engine.epoch_weights(epoch).name)
-    write_curves(curves, rows)
-    engine.checkpoints.remove()
+    with alone("training", step, key) if world.is_first else nullcontext():
+        work = work_folder(step, key)
+        if world.is_first:
+            forget_finished(work)
+        engine = Engine(objective, build_optimizer(objective.model, params, head_lr), params, work, events)
+        rows = engine.run(f"{step} {events.name}")
+        if world.is_first:
+            _write(engine, rows, config, lineage, model, curves)
     return rows
+
+
+def _write(engine: Engine, rows: list[CurveRow], config: ModelConfig, lineage: dict[str, Any], model: Path, curves: Path) -> None:
+    """Write the outputs. Until all of them are there, the state after the last step is in the work folder."""
+    last, kept = engine.params.epochs, engine.params.keep_epochs
+    with replace_folder(model) as partial:
+        with engine.stepper.averaged():
+            fill_model_folder(partial, config, engine.objective.model.state_dict(), lineage)
+        write_curves(partial / CURVES, rows)
+        for epoch in range(max(1, last - kept + 1), last + 1):
+            (partial / EPOCHS).mkdir(exist_ok=True)
+            _place(engine.epoch_weights(epoch), partial / EPOCHS)
+    write_curves(curves, rows)
+    engine.checkpoints.finish()
+
+
+def _place(path: Path, folder: Path) -> None:
+    """Put a file into a folder, as a second name of the same file where that can be: nothing changes either any more."""
+    try:
+        os.link(path, folder / path.name)
+    except OSError:
+        shutil.copyfile(path, folder / path.name)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.training.tiny import REPOSITORY, arguments, tiny
 
-TIMEOUT_S = 240
+TIMEOUT_S = 600
 # 32 clips: the last batch holds two, fewer than three processes
 RECIPES: dict[str, dict[str, Any]] = {
     "pretrain": {"epochs": 3, "batch_size": 10, "mask_mode": "tf", "replicas": 2, "bidirect_contrast": "true"},

@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cavmae.errors import InputError
+from cavmae.training import averaging
 from cavmae.training.averaging import average_weights, epochs_to_average
 from tests.training.tiny import params, tiny
 
@@ -76,6 +79,59 @@ def test_files_of_other_models_are_not_averaged(tmp_path: Path, second: dict[str
     save_file(second, tmp_path / "2.safetensors")
     with pytest.raises(InputError, match=r"2\.safetensors: holds other parameters than"):
         average_weights([tmp_path / "1.safetensors", tmp_path / "2.safetensors"])
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 1 << 24])
+def test_the_result_does_not_depend_on_how_much_is_read_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    torch.manual_seed(0)
+    states = [{f"{n}": torch.randn(n, 5) * 10**n for n in range(1, 7)} | {"count": torch.tensor(n)} for n in range(7)]
+    paths = [tmp_path / f"{n}.safetensors" for n in range(7)]
+    for state, path in zip(states, paths, strict=True):
+        save_file(state, path)
+    monkeypatch.setattr(averaging, "_AT_ONCE", at_once)
+    found = average_weights(paths)
+    for key, value in found.items():
+        total = states[0][key].float()
+        for state in states[1:]:
+            total = total + state[key].float()
+        assert value.dtype == torch.float32 and torch.equal(value, total / torch.tensor(7.0)), key
+    assert found.keys() == states[0].keys() and load_file(paths[0])["6"].equal(states[0]["6"]), "the files stay as they are"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from the kernel")
+def test_memory_is_that_of_one_model_however_many_are_averaged(tmp_path: Path) -> None:
+    megabytes, paths = 60, [tmp_path / f"{n}.safetensors" for n in range(4)]
+    for path in paths:
+        save_file({str(n): torch.full((1 << 18,), float(n)) for n in range(megabytes)}, path)
+    script = """
+import sys
+from pathlib import Path
+import torch
+from cavmae.training import averaging
+averaging._AT_ONCE = 1 << 20
+paths = [Path(name) for name in sys.argv[1:]]
+torch.zeros(1).add_(1).div_(2)
+def memory(what):
+    (line,) = [line for line in open("/proc/self/status") if line.startswith(what)]
+    return int(line.split()[1]) / 1024
+before = memory("VmRSS:")
+mean = averaging.average_weights(paths)
+assert len(mean) == 60
+print(memory("VmHWM:") - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script, *map(str, paths)], capture_output=True, text=True, check=True)
+    assert megabytes * 0.9 < float(done.stdout) < megabytes * 1.5
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "1.safetensors")
+    (tmp_path / "2.safetensors").write_bytes((tmp_path / "1.safetensors").read_bytes()[:-3])
+    with pytest.raises(InputError, match=r"2\.safetensors: not a readable safetensors file"):
+        average_weights([tmp_path / "1.safetensors", tmp_path / "2.safetensors"])
+    with pytest.raises(InputError, match=r"3\.safetensors: no such file"):
+        average_weights([tmp_path / "3.safetensors"])
 
 
 def test_a_trained_model_keeps_its_last_epochs_the_last_of_which_is_the_model() -> None:

@@ -250,10 +250,10 @@ def test_a_stop_by_signal_waits_until_the_last_one_is_there(tmp_path: Path, plac
 
     values = [1.0, 2.0, 4.0, 8.0, 16.0]
     engine = toy_engine(Stopped(values), tmp_path, epochs=3, checkpoint_s=1e9, keep_epochs=3)
-    with pytest.raises(Interrupted, match="stopped at step 4 of 9"):
+    with pytest.raises(Interrupted, match="stopped at step 3 of 9"):
         engine.run("toy")
     store = open_store(f"{place.rstrip('/')}/{tmp_path.name}/work")
-    assert "step-000000004.json" in list(store.names())
+    assert "step-000000003.json" in list(store.names())
     shutil.rmtree(tmp_path / "work")
     resumed = toy_engine(Toy(values), tmp_path, epochs=3, keep_epochs=3)
     rows = resumed.run("toy")

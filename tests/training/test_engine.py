@@ -138,11 +138,11 @@ def test_a_stop_asked_for_by_signal_saves_first(tmp_path: Path) -> None:
 
     before = signal.getsignal(signal.SIGTERM)
     engine = toy_engine(Stopped(VALUES), tmp_path, epochs=3, checkpoint_s=1e9)
-    with pytest.raises(Interrupted, match="stopped at step 4 of 9; run the same command to continue"):
+    with pytest.raises(Interrupted, match="stopped at step 3 of 9; run the same command to continue"):
         engine.run("toy")
     assert signal.getsignal(signal.SIGTERM) is before
     state = engine.checkpoints.load()
-    assert state is not None and state["step"] == 4
+    assert state is not None and state["step"] == 3
 
 
 def test_a_full_disk_fails_in_one_line_and_the_checkpoints_before_stay(tmp_path: Path) -> None:

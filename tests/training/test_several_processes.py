@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,10 +17,10 @@ from cavmae.training.curves import read_curves
 from tests.training.launch import RECIPES, finished, torchrun, wait_for_checkpoint, words
 from tests.training.tiny import same_files, tiny
 
-# Sums over processes are taken in another order than within one. Seen after up to 20 steps: 2e-6 in weights that moved by 1e-2,
-# 2e-6 of a figure. Much above that stand the biases of keys alone: softmax takes no notice of them, so their gradient is 0 but
-# for rounding, and Adam takes steps of the same size whatever the gradient.
-CURVES, WEIGHTS = 1e-5, 1e-5
+# Sums over processes are taken in another order than within one. Seen after up to 20 steps of 2e-3: 2e-6 of a figure, 2e-7 in a
+# tensor's weights (root of the mean square), 2e-5 in a single weight: where a gradient is 0 but for rounding, Adam takes steps of
+# the same size whatever the gradient. That is so of all biases of keys, of which softmax takes no notice.
+CURVES, WEIGHTS, ANY_WEIGHT = 1e-5, 1e-6, 1e-4
 
 
 @lru_cache(maxsize=4)
@@ -59,7 +58,8 @@ def check_same(one: Path, several: Path) -> None:
         found, expected = weights(several / name), weights(one / name)
         assert found.keys() == expected.keys()
         for key, value in expected.items():
-            torch.testing.assert_close(found[key], value, rtol=0, atol=WEIGHTS, msg=f"{name} {key}")
+            apart = found[key].double() - value.double()
+            assert apart.square().mean().sqrt() <= WEIGHTS and apart.abs().max() <= ANY_WEIGHT, f"{name} {key}"
     assert (several / "model" / "config.json").read_bytes() == (one / "model" / "config.json").read_bytes()
     assert (several / "model" / "lineage.json").read_bytes() == (one / "model" / "lineage.json").read_bytes()
 
@@ -68,8 +68,8 @@ def check_same(one: Path, several: Path) -> None:
     ("step", "count"),
     [
         ("pretrain", 3),
-        *(pytest.param("pretrain", count, marks=pytest.mark.slow) for count in (1, 2)),
-        *(pytest.param("finetune", count, marks=pytest.mark.slow) for count in (1, 2, 3)),
+        *(pytest.param("pretrain", count, marks=pytest.mark.slow) for count in (1, 2, 8)),
+        *(pytest.param("finetune", count, marks=pytest.mark.slow) for count in (1, 2, 3, 8)),
     ],
 )
 def test_curves_and_weights_are_those_of_one_process(tmp_path: Path, alone: Path, step: str, count: int) -> None:
@@ -79,10 +79,12 @@ def test_curves_and_weights_are_those_of_one_process(tmp_path: Path, alone: Path
     check_same(one, tmp_path)
     assert len([line for line in messages.splitlines() if line.startswith(f"{step} events: ")]) == 1, "one process logs"
     assert messages.count(f"{count} processes train together") == (count > 1)
-    assert len(list((tmp_path / "events").iterdir())) == 1, "one process writes events"
+    events = [path.parent.name for path in (tmp_path / "events").rglob("*") if path.is_file()]
+    assert sorted(events) == ["events", "steps"], "one process writes events, of epochs and of steps"
     assert len((tmp_path / "work" / "runs.jsonl").read_text().split()) > 0
     assert (tmp_path / "work" / "runs.jsonl").read_text().count(f'"step": "{step}"') == 1
-    assert not list((tmp_path / "work" / step).iterdir()), "a finished run leaves no state behind"
+    (left,) = (tmp_path / "work" / step).iterdir()
+    assert (left / "finished").is_file() and len(list(left.glob("step-*.pt"))) == 1, "the last state stays for a day"
     if count == 1:
         assert same_files(one / "model", tmp_path / "model") == []
 

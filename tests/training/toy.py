@@ -1,6 +1,7 @@
 """An objective of one weight, whose result can be worked out by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ _NOTHING = torch.zeros(0)
 class Toy:
     """The loss is `weight * mean(values of the clips)`: its gradient is the mean."""
 
+    flops_per_clip = 6.0
+
     def __init__(self, values: Sequence[float]) -> None:
         self.values = list(values)
         self.model = nn.Linear(1, 1, bias=False)
@@ -30,6 +33,9 @@ class Toy:
 
     def order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng(epoch).permutation(len(self.values))
+
+    def reading(self, batches: Sequence[Sequence[int]]) -> AbstractContextManager[Callable[[int], None]]:
+        return nullcontext(lambda batch: None)
 
     def build(self, indices: Sequence[int], epoch: int) -> TrainBatch:
         clips = [ClipRecord(str(index), "", "", (), NOWHERE, 0, 0) for index in indices]

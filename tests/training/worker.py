@@ -3,11 +3,14 @@
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cavmae import cli
-from cavmae.dataset import loader
+from cavmae.dataset.clip_reader import ClipReader, Picked, Wanted
 from cavmae.errors import StepFailed
 from cavmae.training import runs
 
@@ -18,20 +21,21 @@ def main(out: Path, fault: dict[str, Any] | None, words: list[str]) -> int:
     """Run the command; return its exit code."""
     read: list[list[Any]] = []
     ours = fault is not None and fault["rank"] == RANK
-    read_members, fill = loader.read_clip_members, runs.fill_model_folder
+    read_clips, fill = ClipReader.read, runs.fill_model_folder
 
-    def recorded(path: Path, offset: int, length: int) -> dict[str, bytes]:
-        read.append([path.name, offset])
-        if ours and fault is not None and len(read) == fault["read"]:
-            raise StepFailed("the disk of this process is broken")
-        return read_members(path, offset, length)
+    def recorded(reader: ClipReader, wanted: Sequence[Wanted], waveforms: np.ndarray) -> Iterator[Picked]:
+        for item, picked in zip(wanted, read_clips(reader, wanted, waveforms), strict=True):
+            read.append([item.clip.shard.name, item.clip.offset])
+            if ours and fault is not None and len(read) == fault["read"]:
+                raise StepFailed("the disk of this process is broken")
+            yield picked
 
     def broken(*arguments: Any) -> None:
         if ours and fault is not None and fault["read"] is None:
             raise StepFailed("the model cannot be written")
         fill(*arguments)
 
-    loader.read_clip_members = recorded
+    ClipReader.read = recorded  # type: ignore[method-assign]
     runs.fill_model_folder = broken
     try:
         return cli.main(words)

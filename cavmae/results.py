@@ -29,7 +29,9 @@ def results_table(metrics: Path, report: Path | None) -> str:
     for split, figures in read_metrics(metrics).items():
         models = {name: values for name, values in figures.items() if isinstance(values, dict) and "mAP" in values}
         if models:
-            rows = [[f"{split} split", *_COLUMNS, "95 % interval of accuracy"]]
+            level = figures.get("confidence")  # what an earlier version measured does not say it
+            interval = "interval" if level is None else f"{100 * level:g} % interval"
+            rows = [[f"{split} split", *_COLUMNS, f"{interval} of accuracy"]]
             rows += [
                 [name, *(_number(values, key) for key in _COLUMNS), _interval(values)]
                 for name, values in sorted(models.items(), key=_place)

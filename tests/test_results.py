@@ -26,6 +26,14 @@ def test_models_intervals_ceiling_and_retrieval_stand_in_columns(tmp_path: Path)
     assert lines[1].index("0.950" if lines[1].startswith("multimodal") else "0.500") == heads[0], "columns are aligned"
 
 
+@pytest.mark.parametrize(("level", "head"), [({"confidence": 0.9}, "90 % interval of accuracy"), ({}, "interval of accuracy")])
+def test_the_level_of_the_intervals_is_the_one_that_was_measured_with(tmp_path: Path, level: dict[str, float], head: str) -> None:
+    test = {"audio": {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "mAP": 0.6}} | level
+    (tmp_path / "m.json").write_text(json.dumps({"test": test}))
+    line = results_table(tmp_path / "m.json", None).splitlines()[0]
+    assert line.endswith(f"  {head}")
+
+
 @pytest.mark.parametrize("content", ["[]", "3", '{"test": []}'])
 def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "m.json").write_text(content)

@@ -8,6 +8,8 @@ replicates. The cost grows with clips x classes x replicates: on one core, 1000 
 classes and some 20 s for 17,000 clips of 309 (VGGSound's test split).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from cavmae.evaluation.metrics import classification, d_prime, macro_metrics
@@ -22,13 +24,19 @@ def draw_weights(clips: int, replicates: int, seed: int, groups: Array | None = 
     Clips of one group (`groups` [clips], say their source file) are drawn together: they are not independent, and to
     draw them singly would make the interval too narrow. The draws depend on `seed` and the number of groups alone.
     """
+    return next(weight_blocks(clips, replicates, seed, groups, replicates))
+
+
+def weight_blocks(clips: int, replicates: int, seed: int, groups: Array | None, at_once: int) -> Iterator[Array]:
+    """Yield the same weights [clips, r] for up to `at_once` replicates at a time."""
     index = np.arange(clips) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     count = int(index.max()) + 1
     random = np.random.default_rng(seed)
-    weight = np.empty((clips, replicates), np.float32)
-    for replicate in range(replicates):
-        weight[:, replicate] = np.bincount(random.integers(0, count, count), minlength=count)[index]
-    return weight
+    for start in range(0, replicates, at_once):
+        weight = np.empty((clips, min(at_once, replicates - start)), np.float32)
+        for replicate in range(weight.shape[1]):
+            weight[:, replicate] = np.bincount(random.integers(0, count, count), minlength=count)[index]
+        yield weight
 
 
 def interval(values: Array, level: float) -> list[float] | None:

@@ -118,7 +118,7 @@ def _run(data: ClipSet, clips: list[ClipRecord], folder: Path, params: ComparePa
         raise InputError(f"{folder}: is no classifier; give a fine-tuned model")
     check_sample_rate(config, data.settings, folder, data.folder)
     device = torch.device(params.device)
-    found = predict_clips(model.to(device), config, clips, config.mode, "all", params.batch_size, device)
+    found = predict_clips(model.to(device), config, clips, config.mode, "all", params.batch_size, device, params.precision)
     column = {label.mid: place for place, label in enumerate(config.labels or ())}
     wanted = [label.mid for label in data.labels]
     scores = np.zeros((len(clips), len(wanted)), dtype=found.dtype)

@@ -22,6 +22,7 @@ class Report:
     - quarantine: rows of quarantine.parquet
     - lineage: (what, value) lines
     - level: of the confidence intervals in `metrics`
+    - single_label: one label a clip, else several: then the page leads with mAP, since one best label is no measure of many
     """
 
     title: str
@@ -29,6 +30,7 @@ class Report:
     labels: Sequence[str]
     split: str = "test"
     level: float = 0.95
+    single_label: bool = True
     per_class: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     confusion: Mapping[str, Array] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Rows]] = field(default_factory=dict)

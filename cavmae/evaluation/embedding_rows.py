@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +14,10 @@ from cavmae.dataset.loader import ClipSet, Prefetch, read_clips
 from cavmae.dataset.records import read_facts
 from cavmae.dataset.schema import CLIPS, read_rows
 from cavmae.errors import InputError
-from cavmae.evaluation.inference import Frames, collate, read_inputs, slices
+from cavmae.evaluation.clip_batches import Frames, collate, pinned, read_inputs, slices
 from cavmae.evaluation.windows import file_windows, model_frames
 from cavmae.features.front_end import RawBatch
-from cavmae.media.clip import MediaRejected
+from cavmae.media.clip import MediaRejected, Part
 from cavmae.models.folder import ModelConfig
 from cavmae.progress import Progress
 
@@ -43,8 +43,13 @@ class Batch(NamedTuple):
     images: Tensor
 
 
-def dataset_batches(data: ClipSet, split: str, config: ModelConfig, frames: Frames, batch_size: int) -> Iterator[Batch]:
-    """Yield the clips of a split of a data set, or of `all`, in the order of the manifest; InputError where there are none."""
+def dataset_batches(
+    data: ClipSet, split: str, config: ModelConfig, frames: Frames, batch_size: int, pin: bool = False
+) -> Iterator[Batch]:
+    """Yield the clips of a split of a data set, or of `all`, in the order of the manifest; InputError where there are none.
+
+    With `pin` their inputs lie in pinned memory, from which a GPU fetches them by itself.
+    """
     names = [name for name in data.splits if data.splits[name]] if split == "all" else [split]
     clips = [(name, clip) for name in names for clip in data.split(name)]
     if not clips:
@@ -60,7 +65,8 @@ def dataset_batches(data: ClipSet, split: str, config: ModelConfig, frames: Fram
             labels = tuple(data.labels[index].mid for index in clip.labels)
             end = round(start + float(str(read_facts(members)["duration_s"])), 3)
             rows.append(Row(clip.video_id, clip.path, name, labels, start, end))
-        return Batch(rows, *collate(config, inputs))
+        raw, images = collate(config, inputs)
+        return Batch(rows, pinned(raw), images.pin_memory()) if pin else Batch(rows, raw, images)
 
     with Progress("embedding", len(clips)) as progress:
         for batch in Prefetch(slices(len(clips), batch_size), make):
@@ -69,9 +75,16 @@ def dataset_batches(data: ClipSet, split: str, config: ModelConfig, frames: Fram
 
 
 def file_batches(
-    videos: Sequence[Path], config: ModelConfig, hop_s: float | None, frames: Frames, batch_size: int
+    videos: Sequence[Path],
+    config: ModelConfig,
+    hop_s: float | None,
+    frames: Frames,
+    batch_size: int,
+    alone: Collection[Part] = (),
 ) -> Iterator[Batch]:
     """Yield the windows of video files, as `file_windows` cuts them; what cannot be used is named in the log and passed over.
+
+    A window needs both sound and picture, but for one that has what is `alone` enough.
 
     Raises InputError where none of the files can be used.
     """
@@ -81,7 +94,7 @@ def file_batches(
     usable = False
     with Progress("embedding", len(videos), "file") as progress:
         for video in videos:
-            for start, clip in file_windows(config, video, hop_s):
+            for start, clip in file_windows(config, video, hop_s, alone):
                 if isinstance(clip, MediaRejected):
                     where = f"{video}, from {start:g} s" if start else str(video)
                     complaint = f"{where}: cannot be used ({clip})"
@@ -98,7 +111,8 @@ def file_batches(
                 name = video_id(video.stem, f"{path} {start:.3f}", taken)
                 row = Row(name, path, None, (), round(start, 3), round(start + clip.facts.duration_s, 3))
                 pictures = model_frames(config, clip)
-                shown = pictures if frames == "all" else pictures[len(pictures) // 2][None]
+                middle = len(pictures) // 2
+                shown = pictures[{"none": slice(0), "middle": slice(middle, middle + 1), "all": slice(None)}[frames]]
                 pending.append((row, (clip.waveform, shown)))
                 if len(pending) == batch_size:
                     yield _together(config, pending)

@@ -10,7 +10,7 @@ import torch
 from cavmae.dataset.loader import ClipRecord, ClipSet
 from cavmae.errors import InputError
 from cavmae.evaluation.bootstrap import paired_difference
-from cavmae.evaluation.inference import embed_clips, predict_clips
+from cavmae.evaluation.inference import embed_clips, predict_modes
 from cavmae.evaluation.params import EvaluateParams
 from cavmae.evaluation.retrieval import retrieve
 from cavmae.evaluation.summary import summarise
@@ -55,7 +55,7 @@ def evaluate_models(data: ClipSet, classifiers: list[Path], pretrained: Path | N
         check_modalities(config, pretrained, "retrieval")
         check_sample_rate(config, data.settings, pretrained, data.folder)
         clips = data.split(params.split)
-        audio, video = embed_clips(model, config, clips, params.batch_size, device)
+        audio, video = embed_clips(model, config, clips, params.batch_size, device, precision=params.precision)
         groups = np.array([clip.group for clip in clips])
         evaluation.metrics["retrieval"] = retrieve(
             audio, video, replicates=params.replicates, seed=params.seed, level=params.confidence, groups=groups
@@ -78,12 +78,10 @@ def _measure(evaluation: Evaluation, data: ClipSet, folder: Path, params: Evalua
     model.to(device)
     groups = np.array([clip.group for clip in evaluation.clips])
     evaluation.single_label = bool(config.single_label)
-    for mode in _ALSO.get(config.mode, (config.mode,)):
-        name = _NAMES[mode]
-        scores = predict_clips(model, config, evaluation.clips, mode, "all", params.batch_size, device)
-        single = scores
-        if mode not in ("audioonly", "missingaudioonly"):
-            single = predict_clips(model, config, evaluation.clips, mode, "middle", params.batch_size, device)
+    modes = _ALSO.get(config.mode, (config.mode,))
+    found = predict_modes(model, config, evaluation.clips, modes, "all", params.batch_size, device, params.precision)
+    for mode in modes:
+        name, scores, single = _NAMES[mode], found[mode].mean, found[mode].middle
         evaluation.scores[name] = scores
         evaluation.metrics[name] = summarise(
             evaluation.targets,

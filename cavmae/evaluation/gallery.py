@@ -11,7 +11,8 @@ from cavmae.dataset.loader import ClipRecord
 from cavmae.dataset.records import decode_waveform, frame_count
 from cavmae.evaluation.examples import log_mel_to_see
 from cavmae.evaluation.ranking import Array, FloatArray
-from cavmae.evaluation.retrieval import AUDIO_TO_VIDEO, Ranks, unit
+from cavmae.evaluation.retrieval import AUDIO_TO_VIDEO, Ranks
+from cavmae.evaluation.vectors import Vectors, nearest
 
 SHOWN_HITS = 5
 Kind = Literal["best", "random", "worst"]
@@ -86,15 +87,15 @@ def choose_queries(ranks: Ranks, similarity: FloatArray, count: int, seed: int) 
 
 def search(way: str, audio: Array, video: Array, ranks: Ranks, count: int, seed: int) -> list[Search]:
     """Return `count` searches of one direction among `audio` and `video` [N, D]; hits that tie stand in the order of the data."""
-    queries, found = (unit(audio), unit(video)) if way == AUDIO_TO_VIDEO else (unit(video), unit(audio))
-    chosen = choose_queries(ranks, np.einsum("nd,nd->n", queries, found), count, seed)
-    rows = queries[[clip for _, clip in chosen]] @ found.T  # [count, N]
+    queries, found = (Vectors(audio), Vectors(video)) if way == AUDIO_TO_VIDEO else (Vectors(video), Vectors(audio))
+    own = queries.own_products(found)
+    chosen = choose_queries(ranks, own, count, seed)
+    nearest_hits = nearest(queries.double(np.array([clip for _, clip in chosen], np.int64)), found, SHOWN_HITS)
     searches = []
-    for (kind, clip), similarity in zip(chosen, rows, strict=True):
-        nearest = np.argsort(-similarity.round(9), kind="stable")[:SHOWN_HITS]
-        hits = tuple(Hit(int(n), float(similarity[n])) for n in nearest)
+    for (kind, clip), numbers, similarity in zip(chosen, *nearest_hits, strict=True):
+        hits = tuple(Hit(int(n), float(near)) for n, near in zip(numbers, similarity, strict=True))
         place = int(ranks.better[clip]) + 1
-        searches.append(Search(kind, clip, place, int(ranks.tied[clip]), float(similarity[clip]), hits))
+        searches.append(Search(kind, clip, place, int(ranks.tied[clip]), float(own[clip]), hits))
     return searches
 
 

@@ -20,6 +20,7 @@ class EvaluateParams(Section):
     seed: Annotated[int, Field(ge=0)]
     examples: Annotated[int, Field(ge=0)]
     device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bf16"]
     threads: Count
 
 
@@ -35,6 +36,7 @@ class CompareParams(Section):
     seed: Annotated[int, Field(ge=0)]
     batch_size: Count
     device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bf16"]
     threads: Count
 
 
@@ -46,6 +48,7 @@ class PredictParams(Section):
     per_frame: bool
     format: Literal["table", "jsonl"]
     device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bf16"]
     threads: Count
 
 
@@ -61,6 +64,7 @@ class RetrieveParams(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0)]
     device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bf16"]
     threads: Count
 
 
@@ -76,6 +80,7 @@ class EmbedParams(Section):
     float16: bool
     batch_size: Count
     device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bf16"]
     threads: Count
 
     @field_validator("frames")

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cavmae.evaluation.inference import score_frames
+from cavmae.evaluation.inference import Precision, score_frames
 from cavmae.evaluation.windows import as_batch, file_windows
-from cavmae.media.clip import Clip, MediaRejected
-from cavmae.models.cavmaeft import CAVMAEFT
+from cavmae.media.clip import Clip, MediaRejected, Part
+from cavmae.models.cavmaeft import CAVMAEFT, SEES, Mode
 from cavmae.models.folder import ModelConfig
 
 Scores = tuple[tuple[str, float], ...]
+_PARTS: dict[str, Part] = {"a": "sound", "v": "picture"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Prediction:
     """Scores of one window of a file, highest first; or `error`, where the file gives nothing to predict on.
 
     The scores are the mean over the window's frames, each of which has its own in `frames` where they were asked for.
+    `missing` is what a model of both did without, because the window has none of it.
     """
 
     path: str
@@ -38,6 +40,7 @@ class Prediction:
     scores: Scores = ()
     frames: tuple[FramePrediction, ...] = ()
     error: str | None = None
+    missing: Part | None = None
 
 
 def predict_file(
@@ -48,21 +51,37 @@ def predict_file(
     top: int,
     device: torch.device,
     per_frame: bool = False,
+    precision: Precision = "float32",
 ) -> Iterator[Prediction]:
-    """Yield one prediction for every window of the file, as `file_windows` cuts it; `per_frame` adds those of its frames."""
-    for start, clip in file_windows(config, path, hop_s):
+    """Yield one prediction for every window of the file, as `file_windows` cuts it; `per_frame` adds those of its frames.
+
+    A model of one modality needs no other. One of both makes do with the one that a window has, in the mode that is for that.
+    """
+    trained = config.mode or "multimodal"
+    alone = [_PARTS[modality] for modality in SEES[trained]]
+    for start, clip in file_windows(config, path, hop_s, alone):
         if isinstance(clip, MediaRejected):
             yield Prediction(str(path), round(start, 3), error=str(clip))
             continue
         raw, images = as_batch(config, clip)
-        scores = score_frames(model, config, raw.to(device), images.to(device), config.mode or "multimodal")[0]  # [F, C]
+        mode, missing = _at_hand(trained, clip)
+        scores = score_frames(model, config, raw.to(device), images.to(device), mode, precision)[0]  # [F, C]
         frames: tuple[FramePrediction, ...] = ()
-        if per_frame:
+        if per_frame and "v" in SEES[mode]:
             times = _times(clip, start)
             each = scores.cpu().numpy()
             frames = tuple(FramePrediction(n, times[n], _best(config, row, top)) for n, row in enumerate(each))
         mean = _best(config, scores.mean(dim=0).cpu().numpy(), top)
-        yield Prediction(str(path), round(start, 3), round(start + clip.facts.duration_s, 3), mean, frames)
+        yield Prediction(str(path), round(start, 3), round(start + clip.facts.duration_s, 3), mean, frames, missing=missing)
+
+
+def _at_hand(trained: Mode, clip: Clip) -> tuple[Mode, Part | None]:
+    """The mode in which a model that was trained in another can see a clip, and what the clip lacks for that one."""
+    if trained == "multimodal" and not len(clip.frames):
+        return "missingaudioonly", "picture"  # the original's word for "only audio is at hand"
+    if trained == "multimodal" and not len(clip.waveform):
+        return "missingvideoonly", "sound"
+    return trained, None
 
 
 def _best(config: ModelConfig, scores: np.ndarray, top: int) -> Scores:

@@ -80,6 +80,7 @@ def present(
             labels=labels,
             split=params.split,
             level=params.confidence,
+            single_label=evaluation.single_label,
             per_class={
                 name: classification(targets, score, evaluation.single_label)["per_class"] for name, score in scores.items()
             },
@@ -126,5 +127,6 @@ def _lineage(data: ClipSet, models: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def metrics_document(evaluation: Evaluation, params: EvaluateParams) -> dict[str, Any]:
-    """The content of metrics/evaluation.json."""
-    return {params.split: evaluation.metrics}
+    """The content of metrics/evaluation.json; `confidence` is the level of its intervals, where it has any."""
+    level = {"confidence": params.confidence} if params.replicates else {}
+    return {params.split: level | evaluation.metrics}

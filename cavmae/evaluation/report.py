@@ -26,6 +26,8 @@ def render(report: Report) -> str:
         report=report,
         name=tables.model_name,
         headlines=tables.headlines(report),
+        lead=tables.lead(report),
+        heads=tables.HEADS,
         summary=tables.summary(report),
         gains=tables.gains(report),
         retrieval=tables.retrieval(report),

@@ -4,35 +4,25 @@ Gong et al. 2023, "Contrastive Audio-Visual Masked Autoencoder", section 4.3: co
 representations, recall at 1, 5 and 10. N clips, D dimensions, R replicates.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from cavmae.errors import InputError, StepFailed
-from cavmae.evaluation.bootstrap import draw_weights, interval
+from cavmae.evaluation.bootstrap import interval, weight_blocks
 from cavmae.evaluation.ranking import Array, FloatArray
+from cavmae.evaluation.rivals import AUDIO_TO_VIDEO, BLOCK, VIDEO_TO_AUDIO, WAYS, Ranks, count_rivals, rank_both_ways
+from cavmae.evaluation.vectors import Vectors
 
-AUDIO_TO_VIDEO, VIDEO_TO_AUDIO = WAYS = ("audio_to_video", "video_to_audio")
+__all__ = ["AUDIO_TO_VIDEO", "VIDEO_TO_AUDIO", "WAYS", "Ranks", "count_rivals", "figures", "measure", "rank_clips", "retrieve"]
 _DEPTHS = (1, 5, 10)
-_TIE = 1e-9  # far above the rounding of a float64 product, far below the spacing of float32 embeddings' cosines
-
-
-class Ranks(NamedTuple):
-    """For every query, how many other clips are more similar to it than the right one, and how many as similar: int64 [N]."""
-
-    better: Array
-    tied: Array
-
-    @property
-    def place(self) -> FloatArray:
-        """The rank [N] of the right clip, from 1; the middle of the places that it shares with those that tie."""
-        return np.asarray(1 + self.better + self.tied / 2, np.float64)
+_WEIGHTS_AT_ONCE = 1 << 24  # of the bootstrap: bounds memory at a few hundred MB
 
 
 def retrieve(
     audio: Array,
     video: Array,
-    block: int = 4096,
+    block: int = BLOCK,
     replicates: int = 0,
     seed: int = 0,
     level: float = 0.95,
@@ -59,52 +49,27 @@ def measure(
     [N] of them) in one gallery.
     """
     clips = len(next(iter(ranks.values())).better)
-    weight = draw_weights(clips, replicates, seed, groups) if replicates else None
-    return {way: figures(one, weight, level, official_ties) for way, one in ranks.items()}
+    drawn: dict[str, list[dict[str, FloatArray]]] = {way: [] for way in ranks}
+    for weight in weight_blocks(clips, replicates, seed, groups, max(1, _WEIGHTS_AT_ONCE // clips)):
+        for way, one in ranks.items():
+            drawn[way].append(_replicate(one, weight, official_ties))
+    return {way: _estimate(one, official_ties) | _intervals(drawn[way], level) for way, one in ranks.items()}
 
 
-def rank_clips(audio: Array, video: Array, block: int = 4096) -> dict[str, Ranks]:
+def rank_clips(audio: Array, video: Array, block: int = BLOCK) -> dict[str, Ranks]:
     """Return {audio_to_video, video_to_audio: ranks} of `audio`, `video` [N, D], where row i of both is clip i.
 
-    Memory is that of a few [block, block] arrays. Raises InputError without clips, StepFailed for vectors that are not finite.
+    Memory is that of the vectors, once more in float32, and of a few [block, block] arrays. Raises InputError without clips,
+    StepFailed for vectors that are not finite.
     """
     if audio.ndim != 2 or audio.shape != video.shape:
         raise ValueError(f"audio {audio.shape} and video {video.shape} must have one shape, [clips, dimensions]")
     if not len(audio):
         raise InputError("nothing to retrieve: the split holds no clip; add some with ingest")
-    return count_rivals(unit(audio), unit(video), block)
-
-
-def unit(vectors: Array) -> FloatArray:
-    """Return `vectors` [N, D] at length 1 in float64; raises StepFailed where they are not finite.
-
-    A zero vector stays zero: it is equally near to every clip, hence at chance.
-    """
-    vectors = vectors.astype(np.float64)
-    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.isfinite(norm).all():
+    sides = Vectors(audio), Vectors(video)
+    if not all(side.finite for side in sides):
         raise StepFailed("the model gave representations that are not finite; train it again with a lower lr")
-    return np.asarray(vectors / np.where(norm > 0, norm, 1), np.float64)
-
-
-def count_rivals(audio: FloatArray, video: FloatArray, block: int = 4096) -> dict[str, Ranks]:
-    """Return the ranks both ways under the similarity audio @ video.T, of which one block at a time is held.
-
-    One product serves both directions: rows of similarity are audio queries, columns video queries.
-    """
-    clips = len(audio)
-    own = np.einsum("nd,nd->n", audio, video)
-    better, not_worse = np.zeros((2, clips), np.int64), np.zeros((2, clips), np.int64)
-    for top in range(0, clips, block):
-        rows = slice(top, top + block)
-        for left in range(0, clips, block):
-            columns = slice(left, left + block)
-            similarity = audio[rows] @ video[columns].T
-            for side, (query, axis, right) in enumerate(((rows, 1, own[rows, None]), (columns, 0, own[None, columns]))):
-                better[side, query] += np.count_nonzero(similarity > right + _TIE, axis=axis)
-                not_worse[side, query] += np.count_nonzero(similarity >= right - _TIE, axis=axis)
-    # the right clip is as similar as itself
-    return {way: Ranks(better[side], not_worse[side] - better[side] - 1) for side, way in enumerate(WAYS)}
+    return rank_both_ways(*sides, block)
 
 
 def figures(ranks: Ranks, weight: Array | None = None, level: float = 0.95, official_ties: bool = False) -> dict[str, float]:
@@ -117,23 +82,36 @@ def figures(ranks: Ranks, weight: Array | None = None, level: float = 0.95, offi
     `official_ties` counts as the original does: every place that ties with the right clip becomes an entry of its own, so
     that a query with t ties weighs t + 1 times in every figure, and `rank_entries`, the denominator, may exceed N.
     """
-    better, shared = ranks.better, ranks.tied + 1
-    within = {f"r{depth}": np.clip(depth - better, 0, shared) for depth in _DEPTHS}  # places of the right clip among the first
-    entries = shared if official_ties else np.ones_like(shared)
-    hit = within if official_ties else {name: places / shared for name, places in within.items()}
-    result = {name: float(values.sum() / entries.sum()) for name, values in hit.items()}
-    once = np.ones((len(better), 1))
-    result["median_rank"] = float((_median_entry(ranks, once) if official_ties else _weighted_median(ranks.place, once))[0])
-    result["chance_r1"] = 1 / len(better)
-    if official_ties:
-        result["rank_entries"] = int(entries.sum())
-    if weight is not None:
-        many = {name: values @ weight / (entries @ weight) for name, values in hit.items()}
-        many["median_rank"] = _median_entry(ranks, weight) if official_ties else _weighted_median(ranks.place, weight)
-        for name, values in many.items():
-            bounds = interval(values, level)
-            if bounds is not None:
-                result[f"{name}_low"], result[f"{name}_high"] = bounds
+    return _estimate(ranks, official_ties) | _intervals(
+        [] if weight is None else [_replicate(ranks, weight, official_ties)], level
+    )
+
+
+def _estimate(ranks: Ranks, official_ties: bool) -> dict[str, float]:
+    once = _replicate(ranks, np.ones((len(ranks.better), 1)), official_ties)
+    result = {name: float(values[0]) for name, values in once.items()} | {"chance_r1": 1 / len(ranks.better)}
+    return result | {"rank_entries": int((ranks.tied + 1).sum())} if official_ties else result
+
+
+def _replicate(ranks: Ranks, weight: Array, official_ties: bool) -> dict[str, FloatArray]:
+    """Return {r1, r5, r10, median_rank}, each [R], where query n counts `weight` [N, R] times."""
+    shared = ranks.tied + 1
+    found = {}
+    for depth in _DEPTHS:
+        places = np.clip(depth - ranks.better, 0, shared)  # of the right clip among the first
+        hits, entries = (places, shared) if official_ties else (places / shared, np.ones_like(shared))
+        found[f"r{depth}"] = hits @ weight / (entries @ weight)
+    found["median_rank"] = _median_entry(ranks, weight) if official_ties else _weighted_median(ranks.place, weight)
+    return found
+
+
+def _intervals(blocks: Sequence[dict[str, FloatArray]], level: float) -> dict[str, float]:
+    """Return `<name>_low` and `<name>_high` of replicates that came in blocks; empty where there are none."""
+    result = {}
+    for name in blocks[0] if blocks else ():
+        bounds = interval(np.concatenate([block[name] for block in blocks]), level)
+        if bounds is not None:
+            result[f"{name}_low"], result[f"{name}_high"] = bounds
     return result
 
 

@@ -16,7 +16,16 @@ MODELS = {
     "multimodal_missing_audio": "Sound and picture, sound missing",
     "multimodal_missing_video": "Sound and picture, picture missing",
 }
-METRICS = ("accuracy", "mAP", "mAUC", "d_prime", "precision", "recall", "f1")  # the columns of the first table
+HEADS = {  # the columns of the first table
+    "accuracy": "Accuracy",
+    "mAP": "mAP",
+    "mAUC": "mAUC",
+    "d_prime": "d′",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+}
+METRICS = tuple(HEADS)
 _NOT_MODELS = ("retrieval", "ceiling", "difference")
 MANY_CLASSES = 20  # more than this many do not fit as a table of numbers
 _SHOWN_FILES = 3
@@ -58,23 +67,28 @@ def in_order(names: Iterable[str]) -> list[str]:
     return [name for name in MODELS if name in present] + [name for name in present if name not in MODELS]
 
 
+def lead(report: Report) -> str:
+    """Return the metric that the page leads with: accuracy, or mAP for clips of several labels."""
+    return METRICS[0] if report.single_label else "mAP"
+
+
 def headlines(report: Report) -> list[dict[str, str]]:
     """Return the three or four numbers that a reader should leave with: {value, label, note}."""
     scores = report.metrics.get(report.split, {})
     present = models(report)
     if not present:
         return []
-    main = present[0]
-    cell = _cell(scores[main], "accuracy")
+    main, metric = present[0], lead(report)
+    cell = _cell(scores[main], metric)
     note = ""
     if cell.low is not None:
         note = f"{percent(report.level, 0)} interval {percent(cell.low)} to {percent(cell.high)}"
-    found = [{"value": percent(cell.value), "label": f"accuracy, {model_name(main).lower()}", "note": note}]
-    alone = [name for name in ("audio", "video") if name in present and name != main]
-    if alone:
-        best = max(alone, key=lambda name: float(scores[name]["accuracy"]))
-        gain = 100 * (scores[main]["accuracy"] - scores[best]["accuracy"])
-        sentence = f"{model_name(best).lower()} reaches {percent(scores[best]['accuracy'])}"
+    found = [{"value": percent(cell.value), "label": f"{metric}, {model_name(main).lower()}", "note": note}]
+    alone = [name for name in ("audio", "video") if name in present and name != main and metric in scores[name]]
+    if alone and metric in scores[main]:
+        best = max(alone, key=lambda name: float(scores[name][metric]))
+        gain = 100 * (scores[main][metric] - scores[best][metric])
+        sentence = f"{model_name(best).lower()} reaches {percent(scores[best][metric])}"
         found.append({"value": f"{gain:+.1f} points", "label": "over the better one alone", "note": sentence})
     if "retrieval" in scores:
         ways = list(scores["retrieval"].values())
@@ -93,14 +107,18 @@ def headlines(report: Report) -> list[dict[str, str]]:
 
 
 def summary(report: Report) -> list[dict[str, Any]]:
-    """Return a row for each model: its cells by metric, single-frame accuracy and ceiling where known."""
-    scores = report.metrics.get(report.split, {})
+    """Return a row for each model: its cells by metric, that of `lead` first and of a single frame too; ceiling where known.
+
+    The ceiling is one of accuracy, and stands there where that leads.
+    """
+    scores, first = report.metrics.get(report.split, {}), lead(report)
+    order = (first, *(metric for metric in METRICS if metric != first))
     return [
         {
             "name": model_name(model),
-            "cells": {metric: _cell(scores[model], metric) for metric in METRICS},
-            "single_frame": scores[model].get("single_frame", {}).get("accuracy"),
-            "ceiling": scores.get("ceiling", {}).get(model),
+            "cells": {metric: _cell(scores[model], metric) for metric in order},
+            "single_frame": scores[model].get("single_frame", {}).get(first),
+            "ceiling": scores.get("ceiling", {}).get(model) if report.single_label else None,
         }
         for model in models(report)
     ]

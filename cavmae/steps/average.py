@@ -14,7 +14,7 @@ def average(start: Path, model: Path, params: AverageParams) -> None:
 
     Raises InputError where the model folder does not keep the epochs asked for.
     """
-    from cavmae.models.folder import check_model_place, load_into, read_config, write_model
+    from cavmae.models.folder import check_fits, check_model_place, read_config, write_model
     from cavmae.models.lineage import lineage_of
     from cavmae.storage import sha256_file
     from cavmae.training.averaging import average_weights, epochs_to_average
@@ -25,7 +25,7 @@ def average(start: Path, model: Path, params: AverageParams) -> None:
     epochs = epochs_to_average(start, params)
     paths = [start / EPOCHS / f"epoch-{epoch:04d}.safetensors" for epoch in epochs]
     state = average_weights(paths)
-    load_into(config.build(), state, paths[0])
+    check_fits(config, state, paths[0])
     lineage = lineage_of("average", params, None, {"start": start})
     lineage["epochs"] = {path.name: sha256_file(path) for path in paths}
     write_model(model, config, state, lineage)

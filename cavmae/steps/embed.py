@@ -23,11 +23,13 @@ def embed(videos: Sequence[Path], dataset: Path, model: Path, out: Path, params:
     import torch
 
     from cavmae.dataset.loader import ClipSet
-    from cavmae.evaluation.embedding import MODALITIES, Modality, check_features, feature_shapes
+    from cavmae.evaluation.clip_batches import Frames
+    from cavmae.evaluation.embedding import MODALITIES, Modality, feature_shapes
     from cavmae.evaluation.embedding_files import Layout, holds_embeddings, npz_file, parquet_file
     from cavmae.evaluation.embedding_rows import dataset_batches, file_batches
     from cavmae.evaluation.inference import embed_batch
-    from cavmae.models.folder import check_sample_rate, model_fingerprint, read_model
+    from cavmae.media.clip import Part
+    from cavmae.models.folder import check_modalities, check_sample_rate, model_fingerprint, read_model
     from cavmae.models.lineage import dataset_fingerprint
     from cavmae.outputs import check_replaceable_file
     from cavmae.training.runs import prepare_torch
@@ -40,16 +42,20 @@ def embed(videos: Sequence[Path], dataset: Path, model: Path, out: Path, params:
     prepare_torch(params.device, params.threads, seed=0)
     config, network = read_model(model)
     wanted: tuple[Modality, ...] = MODALITIES if params.modality == "all" else (params.modality,)
-    check_features(network, model, wanted, "set modality=audio")
+    if wanted != ("audio",):
+        check_modalities(config, model, f"modality={params.modality}", "or set modality=audio")
     pooled = params.features == "pooled"
+    frames: Frames = "none" if wanted == ("audio",) else params.frames
+    device = torch.device(params.device)
     if videos:
         labels: list[str] = []
-        batches = file_batches(videos, config, params.hop_s, params.frames, params.batch_size)
+        enough: dict[str, tuple[Part, ...]] = {"audio": ("sound",), "video": ("picture",)}
+        batches = file_batches(videos, config, params.hop_s, frames, params.batch_size, enough.get(params.modality, ()))
     else:
         data = ClipSet(dataset)
         check_sample_rate(config, data.settings, model, dataset)
         labels = [label.mid for label in data.labels]
-        batches = dataset_batches(data, params.split, config, params.frames, params.batch_size)
+        batches = dataset_batches(data, params.split, config, frames, params.batch_size, device.type == "cuda")
     about = {
         "format": 1,
         "features": params.features,
@@ -60,12 +66,12 @@ def embed(videos: Sequence[Path], dataset: Path, model: Path, out: Path, params:
         "shapes": feature_shapes(network, wanted, pooled),
     }
     layout = Layout(feature_shapes(network, wanted, pooled), params.float16, labels, about)
-    device = torch.device(params.device)
     network.to(device)
     count = 0
     with (npz_file if kind == "npz" else parquet_file)(out, layout) as file:
         for batch in batches:
-            found = embed_batch(network, config, batch.raw.to(device), batch.images.to(device), wanted, pooled)
+            raw, images = batch.raw.to(device), batch.images.to(device, non_blocking=True)
+            found = embed_batch(network, config, raw, images, wanted, pooled, params.precision)
             features = {modality: values.cpu().numpy() for modality, values in found.items()}
             if not all(np.isfinite(values).all() for values in features.values()):
                 raise StepFailed(f"{model}: gives features that are not finite; train it again with a lower lr")

@@ -42,7 +42,8 @@ def predict(videos: Sequence[Path], model: Path, params: PredictParams) -> "list
     network.to(device).eval()
     predictions = []
     for video in videos:
-        predictions += list(predict_file(network, config, video, params.hop_s, params.top, device, params.per_frame))
+        found = predict_file(network, config, video, params.hop_s, params.top, device, params.per_frame, params.precision)
+        predictions += list(found)
     failed = [prediction for prediction in predictions if prediction.error]
     useless = len(failed) == len(predictions)
     for prediction in failed[1:] if useless else failed:  # where nothing can be used, the first complaint is the error
@@ -61,7 +62,8 @@ def as_text(predictions: "list[Prediction]", params: PredictParams) -> str:
     for item in predictions:
         if not item.error:
             window = f"{item.start_s:6.1f}-{item.end_s:.1f} s"
-            lines.append(_line(item.path, window, item.scores))
+            without = f"  (no {item.missing})" if item.missing else ""
+            lines.append(_line(item.path, window, item.scores) + without)
             lines += [_line(item.path, _when(frame).ljust(len(window)), frame.scores) for frame in item.frames]
     return "\n".join(lines)
 
@@ -69,7 +71,9 @@ def as_text(predictions: "list[Prediction]", params: PredictParams) -> str:
 def _as_object(item: "Prediction") -> dict[str, Any]:
     if item.error:
         return {"path": item.path, "start_s": item.start_s, "error": item.error}
-    found = {"path": item.path, "start_s": item.start_s, "end_s": item.end_s, "scores": dict(item.scores)}
+    found: dict[str, Any] = {"path": item.path, "start_s": item.start_s, "end_s": item.end_s, "scores": dict(item.scores)}
+    if item.missing:
+        found["missing"] = item.missing
     if item.frames:
         found["frames"] = [{"frame": one.frame, "time_s": one.time_s, "scores": dict(one.scores)} for one in item.frames]
     return found

@@ -23,12 +23,11 @@ def retrieve(dataset: Path, model: Path, metrics: Path, gallery: Path, params: R
     import torch
 
     from cavmae.dataset.loader import ClipSet
-    from cavmae.evaluation.embedding import check_features
     from cavmae.evaluation.gallery import Gallery, search, view_clips
     from cavmae.evaluation.gallery_page import PAGE, WRITTEN, write_gallery
     from cavmae.evaluation.inference import embed_clips
     from cavmae.evaluation.retrieval import measure, rank_clips
-    from cavmae.models.folder import check_sample_rate, read_model
+    from cavmae.models.folder import check_modalities, check_sample_rate, read_model
     from cavmae.outputs import check_replaceable, check_replaceable_file
     from cavmae.storage import write_json
     from cavmae.training.runs import prepare_torch
@@ -39,9 +38,10 @@ def retrieve(dataset: Path, model: Path, metrics: Path, gallery: Path, params: R
     data = ClipSet(dataset)
     clips = data.split(params.split)
     config, network = read_model(model)
-    check_features(network, model, ("audio", "video"), "give one of both modalities")
+    check_modalities(config, model, "retrieval")
     check_sample_rate(config, data.settings, model, dataset)
-    audio, video = embed_clips(network, config, clips, params.batch_size, torch.device(params.device), params.frames)
+    device = torch.device(params.device)
+    audio, video = embed_clips(network, config, clips, params.batch_size, device, params.frames, params.precision)
     ranks = rank_clips(audio, video)
     groups = np.array([clip.group for clip in clips])
     figures = measure(ranks, params.replicates, params.seed, params.confidence, groups, params.official_ties)

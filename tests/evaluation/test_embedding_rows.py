@@ -50,7 +50,7 @@ def test_a_split_without_clips_is_refused() -> None:
 def files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of 2 s, but `bad*` cannot be read at all and `torn*` only in the first second."""
 
-    def read(path: Path, start: float, end: float, settings: ClipSettings) -> Clip:
+    def read(path: Path, start: float, end: float, settings: ClipSettings, alone: object) -> Clip:
         if path.name.startswith("bad") or (path.name.startswith("torn") and start):
             raise MediaRejected("undecodable", "Noise.")
         return clip(end - start)

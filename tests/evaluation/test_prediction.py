@@ -21,7 +21,7 @@ def test_every_window_gets_a_prediction_or_its_reason(monkeypatch: pytest.Monkey
     assert isinstance(model, CAVMAEFT)
     window = config.clip.window_s
 
-    def read(path: Path, start: float, end: float, settings: ClipSettings) -> Clip:
+    def read(path: Path, start: float, end: float, settings: ClipSettings, alone: object) -> Clip:
         if start == window:
             raise MediaRejected("undecodable", "Noise.")
         return clip(end - start)
@@ -52,7 +52,7 @@ def test_frames_are_numbered_and_timed_where_their_times_are_known(monkeypatch: 
     assert isinstance(model, CAVMAEFT)
     known = np.array([-1e-9, 0.25, 0.5, 0.75])
 
-    def read(path: Path, start: float, end: float, settings: ClipSettings) -> Clip:
+    def read(path: Path, start: float, end: float, settings: ClipSettings, alone: object) -> Clip:
         return dataclasses.replace(clip(end - start), times=known if start else None)
 
     monkeypatch.setattr(windows, "media_duration", lambda path: 2 * config.clip.window_s)

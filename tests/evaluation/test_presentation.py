@@ -61,4 +61,6 @@ def test_clips_are_counted_by_label_and_split(data: ClipSet) -> None:
 
 
 def test_figures_stand_under_their_split(evaluation: Evaluation) -> None:
-    assert metrics_document(evaluation, params("evaluate", split="test")) == {"test": evaluation.metrics}
+    given = params("evaluate", split="test", confidence=0.9)
+    assert metrics_document(evaluation, given) == {"test": {"confidence": 0.9} | evaluation.metrics}
+    assert metrics_document(evaluation, params("evaluate", split="test", replicates=0)) == {"test": evaluation.metrics}

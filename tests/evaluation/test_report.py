@@ -1,6 +1,7 @@
 """The page: self-contained, safe against its labels, the same bytes every time, no empty section."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -128,6 +129,19 @@ def test_numbers_of_the_metrics_stand_in_the_page(text):
     assert f"{scores['multimodal']['accuracy']:.3f}" in text
     assert f"{scores['audio']['mAP_low']:.3f} – {scores['audio']['mAP_high']:.3f}" in text
     assert "+0.250" in text and "+0.100 … +0.400" in text
+
+
+def test_clips_of_several_labels_are_judged_by_map_first(text):
+    report = replace(some_report(), single_label=False)
+    page = render(report)
+    first = report.metrics["test"]["multimodal"]
+    heads = re.findall(r"<th(?: [^>]*)?>([^<]*)", page[page.index('<table class="summary">') :].split("</thead>")[0])
+    assert heads == ["Model", "mAP, 0 to 1", "mAP", "Accuracy", "mAUC", "d′", "Precision", "Recall", "F1", "One frame"]
+    lead = page[page.index('<div class="headlines">') :].split("</div>")[0]
+    assert f"<strong>{100 * first['mAP']:.1f} %</strong><span>mAP, sound and picture" in lead
+    gain = 100 * (first["mAP"] - max(report.metrics["test"][name]["mAP"] for name in ("audio", "video")))
+    assert f"{gain:+.1f} points" in page and Page(page).open == []
+    assert "accuracy, sound and picture" in text and "mAP, 0 to 1" not in text
 
 
 def test_folders_of_rejected_files_stay_private(text):

@@ -49,7 +49,7 @@ def config_of_1_s() -> ModelConfig:
 def test_a_file_without_a_stated_duration_is_read_to_its_end(
     monkeypatch: pytest.MonkeyPatch, length: float, ends: list[float]
 ) -> None:
-    def read(path: Path, start: float, end: float, settings: ClipSettings) -> Clip:
+    def read(path: Path, start: float, end: float, settings: ClipSettings, alone: object) -> Clip:
         if start >= length:
             raise MediaRejected("too_short", "Nothing there.")
         return clip(min(end, length) - start)
@@ -62,15 +62,20 @@ def test_a_file_without_a_stated_duration_is_read_to_its_end(
 
 
 @pytest.mark.parametrize(
-    ("broken", "good", "bad"),
-    [({0.0}, [], [0.0]), ({2.0}, [0.0, 1.0, 3.0, 4.0], [2.0]), ({2.0, 3.0}, [0.0, 1.0], [2.0, 3.0])],
+    ("reason", "broken", "good", "bad"),
+    [
+        ("undecodable", {0.0}, [], [0.0]),
+        ("no_decodable_video", {0.0, 1.0}, [2.0, 3.0, 4.0], [0.0, 1.0]),
+        ("undecodable", {2.0}, [0.0, 1.0, 3.0, 4.0], [2.0]),
+        ("no_audio", {1.0, 2.0, 4.0}, [0.0, 3.0], [1.0, 2.0, 4.0]),
+    ],
 )
-def test_one_bad_window_costs_itself_and_two_in_a_row_or_the_first_the_rest(
-    monkeypatch: pytest.MonkeyPatch, broken: set[float], good: list[float], bad: list[float]
+def test_bad_windows_cost_themselves_and_only_what_is_wrong_with_the_file_costs_the_rest(
+    monkeypatch: pytest.MonkeyPatch, reason: str, broken: set[float], good: list[float], bad: list[float]
 ) -> None:
-    def read(path: Path, start: float, end: float, settings: ClipSettings) -> Clip:
+    def read(path: Path, start: float, end: float, settings: ClipSettings, alone: object) -> Clip:
         if start in broken:
-            raise MediaRejected("undecodable", "Noise.")
+            raise MediaRejected(reason, "Noise.")
         return clip(end - start)
 
     monkeypatch.setattr(windows, "media_duration", lambda path: 5.0)

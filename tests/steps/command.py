@@ -22,11 +22,11 @@ def start(arguments: Sequence[str], folder: Path, *program: str) -> subprocess.P
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=_hear_interrupts,
+        preexec_fn=hear_interrupts,
     )
 
 
-def _hear_interrupts() -> None:
+def hear_interrupts() -> None:
     """What a shell starts in the background ignores SIGINT, and so would the tests' own children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -56,6 +56,7 @@ def test_the_figures_have_the_shape_that_the_issue_asks_for(done: Path) -> None:
     for way in test["retrieval"].values():
         assert {"r1", "r5", "r10", "median_rank", "chance_r1"} <= set(way)
         assert way["chance_r1"] == pytest.approx(1 / 8) and 1 <= way["median_rank"] <= 8 and way["r10"] == 1.0
+    assert test["confidence"] == 0.95
     assert set(test["ceiling"]) == {"audio", "video", "multimodal"}
     assert set(test["difference"]) == {"multimodal_minus_audio", "multimodal_minus_video"}
     assert all(type(leaf) in (int, float) for leaf in numbers(document)), "dvc metrics diff compares numbers"

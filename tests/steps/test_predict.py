@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,27 +17,29 @@ from tests.training.tiny import arguments, tiny
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip of the sample set, a film of 3.6 s, one without sound, and text under the name of a film."""
+    """A clip of the sample set, a film of 3.6 s, one without sound, its sound without picture, and text named as a film."""
     folder = tmp_path_factory.mktemp("videos")
     sample = sorted((tiny().root / "data" / "ingest" / "sample").rglob("*.mp4"))[0]
     shutil.copyfile(sample, folder / "short.mp4")
     film(folder / "long.mp4", 3.6, sound=True)
     film(folder / "mute.mp4", 1.0, sound=False)
+    film(folder / "sound.m4a", 3.6, sound=True, picture=False)
     (folder / "broken.mp4").write_text("no film at all")
     return folder
 
 
-def film(path: Path, seconds: float, sound: bool) -> None:
+def film(path: Path, seconds: float, sound: bool, picture: bool = True) -> None:
     rng = np.random.default_rng(0)
+    shown = rng.integers(0, 255, (round(seconds * 8), 32, 32, 3)).astype(np.uint8)
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=8, options={"threads": "1"})
-        video.width = video.height = 32
-        video.pix_fmt = "yuv420p"
+        video = container.add_stream("libx264", rate=8, options={"threads": "1"}) if picture else None
         audio = container.add_stream("aac", rate=16000, layout="mono") if sound else None
-        for _ in range(round(seconds * 8)):
-            picture = rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(video.encode(None))
+        if video is not None:
+            video.width = video.height = 32
+            video.pix_fmt = "yuv420p"
+            for one in shown:
+                container.mux(video.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
+            container.mux(video.encode(None))
         if audio is not None:
             wave = rng.integers(-9000, 9000, (1, round(seconds * 16000))).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
@@ -74,18 +77,22 @@ def test_the_window_slides_over_a_longer_file_and_lines_are_json(videos: Path, c
 
 
 def test_a_file_that_cannot_be_used_is_explained_and_stops_no_other(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert predict(videos / "broken.mp4", videos / "short.mp4", videos / "mute.mp4", format="jsonl") == 0
+    hears = tiny().classifier("audioonly")
+    assert predict(videos / "broken.mp4", videos / "short.mp4", videos / "mute.mp4", format="jsonl", model=hears) == 0
     captured = capsys.readouterr()
     broken, short, mute = (json.loads(line) for line in captured.out.splitlines())
     assert broken["error"].startswith("not_media: ") and mute["error"].startswith("no_audio: ")
     assert short["path"] == str(videos / "short.mp4") and "scores" in short
 
 
-@pytest.mark.parametrize("name", ["broken.mp4", "mute.mp4", "."])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("broken.mp4", "multimodal"), ("mute.mp4", "audioonly"), ("sound.m4a", "videoonly"), (".", "multimodal")],
+)
 def test_where_no_file_can_be_used_the_command_fails_with_one_reason(
-    videos: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, name: str
+    videos: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, name: str, mode: str
 ) -> None:
-    assert predict(videos / name) == 2
+    assert predict(videos / name, model=tiny().classifier(mode)) == 2
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert captured.out == "" and line.startswith(f"cavmae predict: {videos / name}: cannot be used (")
@@ -95,10 +102,40 @@ def test_where_no_file_can_be_used_the_command_fails_with_one_reason(
 def test_of_several_files_that_cannot_be_used_each_is_named_once(
     videos: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert predict(videos / "broken.mp4", videos / "mute.mp4") == 2
+    assert predict(videos / "broken.mp4", videos / "mute.mp4", model=tiny().classifier("audioonly")) == 2
     assert capsys.readouterr().err.startswith(f"cavmae predict: {videos / 'broken.mp4'}: cannot be used (not_media: ")
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert warning.startswith(f"predict: {videos / 'mute.mp4'}: cannot be used (no_audio: ")
+
+
+def jsonl(capsys: pytest.CaptureFixture[str], *files: Path, **changes: object) -> list[dict[str, Any]]:
+    assert predict(*files, format="jsonl", top=8, **changes) == 0  # type: ignore[arg-type]
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_model_of_both_makes_do_with_one_and_says_what_it_did_without(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heard = jsonl(capsys, videos / "sound.m4a", per_frame=True)
+    assert [row["missing"] for row in heard] == ["picture"] * 4 and not any("frames" in row for row in heard)
+    assert [row["start_s"] for row in heard] == pytest.approx([0, 1, 2, 3], abs=0.1)
+    assert heard[-1]["end_s"] == pytest.approx(3.6, abs=0.15)
+    (seen,) = jsonl(capsys, videos / "mute.mp4", per_frame=True)
+    assert seen["missing"] == "sound" and len(seen["frames"]) == 4
+    for label, score in seen["scores"].items():
+        assert score == pytest.approx(np.mean([one["scores"][label] for one in seen["frames"]]), abs=2e-6)
+    assert all("missing" not in row for row in jsonl(capsys, videos / "long.mp4"))
+    assert predict(videos / "sound.m4a", videos / "long.mp4") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("  (no picture)") for line in lines] == [True] * 4 + [False] * 4
+
+
+def test_a_model_of_one_modality_needs_no_other(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hears, sees = tiny().classifier("audioonly"), tiny().classifier("videoonly")
+    with_picture, without = (jsonl(capsys, videos / name, model=hears) for name in ("long.mp4", "sound.m4a"))
+    assert len(with_picture) == len(without) == 4 and not any("missing" in row for row in without)
+    for one, other in zip(with_picture[:3], without[:3], strict=True):
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5), "the same sound in another file"
+    (mute,) = jsonl(capsys, videos / "mute.mp4", model=sees)
+    assert "missing" not in mute and "scores" in mute
 
 
 def test_frames_have_scores_of_their_own_of_which_the_windows_are_the_mean(

@@ -3,12 +3,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+REFERENCE_ENV := .venv-reference
 STAMP := $(VENV)/.installed
 UV := uv==0.9.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-docker lint types engine engine-down images sbom few-labels control requirements clean
+.PHONY: help setup demo test test-slow test-docker lint types engine engine-down images sbom few-labels control reference-env benchmarks \
+	benchmarks-gpu requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +28,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	touch $(STAMP)
 
 demo: $(STAMP) ## run the whole job on the sample set: videos in, model and report out
-	dvc repro
+	@python -m pipelines.dvc_repro
 	@cavmae results
 
 test: $(STAMP) ## run the fast tests
@@ -64,12 +66,28 @@ few-labels: $(STAMP) ## measure what pretraining buys with 10 % of the labels (a
 control: $(STAMP) ## measure retrieval on the control set, where sound and picture share no facts
 	python -m benchmarks.control
 
+reference-env: $(REFERENCE_ENV)/.installed ## make .venv-reference, which runs the original (timm 0.4.5) for the benchmarks
+
+$(REFERENCE_ENV)/.installed: requirements/reference.txt | $(STAMP)
+	test -x $(REFERENCE_ENV)/bin/python || "$(PYTHON)" -m venv $(REFERENCE_ENV)
+	$(BIN)/uv pip install --quiet --no-deps --python $(REFERENCE_ENV)/bin/python -r requirements/reference.txt || \
+		$(REFERENCE_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/reference.txt
+	touch $@
+
+benchmarks: $(STAMP) ## measure against the original (CAVMAE_REFERENCE names its checkout), each figure kept in benchmarks/results
+	python -m benchmarks.all
+
+benchmarks-gpu: $(STAMP) ## the same for the training step on a GPU: both precisions, batch 48 to 256, loss curves, profile
+	python -m benchmarks.all --gpu
+
 requirements: $(STAMP) ## pin the requirements anew from requirements/*.in
 	uv pip compile --quiet --no-header --python-version 3.11 requirements/dev.in -o requirements/dev.txt
 	for group in data train pipelines image-data image-train; do \
 		uv pip compile --quiet --no-header --python-version 3.11 -c requirements/dev.txt requirements/$$group.in \
 			-o requirements/$$group.txt || exit 1; \
 	done
+	uv pip compile --quiet --no-header --python-version 3.11 -c requirements/dev.txt requirements/reference.in \
+		-o requirements/reference.txt
 
 clean: ## remove what the project made, but for the virtual environment
 	rm -rf data/ingest data/shards data/validated models metrics reports runs .cavmae dvc.lock .dvc/cache .dvc/tmp build

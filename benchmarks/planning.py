@@ -42,13 +42,13 @@ INPUTS = {
     "parameters": Input("--parameters", 191.0, "million parameters of the model", "counted"),
     "extract_rate": Input(
         "--extract-rate",
-        7.0,
+        6.0,
         "clips a second and core, extraction",
-        "measured, `benchmarks.extract`: 640 x 360, 25 frames a second",
+        "measured, `benchmarks.extract`, median: 640 x 360, 25 frames a second",
     ),
     "pod_cores": Input("--pod-cores", 2.0, "cores of an extraction pod", "the step's request"),
     "hours": Input("--hours", 8.0, "hours that extraction may take", "a choice"),
-    "host_ms": Input("--host-ms", 0.77, "ms CPU a clip to feed a GPU", "measured, `benchmarks.input`"),
+    "host_ms": Input("--host-ms", 0.63, "ms CPU a clip to feed a GPU", "measured, `benchmarks.input`, median"),
 }
 
 

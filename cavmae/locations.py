@@ -1,36 +1,20 @@
 """What a step is given by its location, brought to this machine: a path, s3://bucket/key, or an object of a DVC remote.
 
-A DVC remote, or cache, keeps a file as files/md5/<2 digits>/<30 digits>, and a folder as such an object with the ending .dir,
-which lists the names and hashes of its files. Names and contents are not trusted: an object counts where its content has the MD5
-that it is named by.
+Names and contents are not trusted: an object of a DVC remote counts where its content has the MD5 that it is named by.
 """
 
 import hashlib
-import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-
+from cavmae.dvc_objects import FOLDER_ENDING, DvcObject, listed
 from cavmae.errors import InputError
 from cavmae.stores import Absent, Store, is_name, is_remote, locate, open_store
 
-_OBJECT = re.compile(r"(?P<root>.*/files/md5|files/md5)/(?P<head>[0-9a-f]{2})/(?P<rest>[0-9a-f]{30})(?P<folder>\.dir)?")
-_MD5 = re.compile(r"[0-9a-f]{32}")
-_LARGEST_LIST = 64 << 20  # bytes; a list of half a million files
 _BLOCK = 1 << 20
-
-
-class _Row(BaseModel):
-    relpath: str
-    md5: str
-
-
-_ROWS = TypeAdapter(list[_Row])
 
 
 @dataclass(frozen=True)
@@ -63,14 +47,14 @@ class StoredFolder:
 
     def __init__(self, location: str) -> None:
         self.location = location
-        found = _OBJECT.fullmatch(location)
+        found = DvcObject.at(location)
         self._listed: Mapping[str, StoredFile] | None = None
         if found is None:
             self._store = open_store(location)
-        elif found["folder"] is None:
-            raise InputError(f"{location}: is one file of a DVC remote; the object of a folder ends in .dir")
+        elif not found.is_folder:
+            raise InputError(f"{location}: is one file of a DVC remote; the object of a folder ends in {FOLDER_ENDING}")
         else:
-            self._listed = _listed(location, found["root"], found["head"] + found["rest"])
+            self._listed = _listed(found)
 
     def find(self, name: str) -> StoredFile | None:
         """Return a file of the folder by its path in it, None where it has none of that name."""
@@ -86,8 +70,8 @@ def local_copy(location: str, largest: int) -> Iterator[Path]:
     What had to be fetched is removed afterwards; errors then name the location. A path of this machine is yielded as it is.
     Raises InputError where the file is not there, larger than `largest` bytes, or not what its MD5 says.
     """
-    found = _OBJECT.fullmatch(location)
-    if found is not None and found["folder"]:
+    found = DvcObject.at(location)
+    if found is not None and found.is_folder:
         raise InputError(f"{location}: is a folder of a DVC remote; give the object of one file")
     if found is None and not is_remote(location):
         yield Path(location)
@@ -95,7 +79,7 @@ def local_copy(location: str, largest: int) -> Iterator[Path]:
     store, key = _parted(location)
     with tempfile.TemporaryDirectory(prefix="cavmae-") as folder:
         # under its own name, since the ending tells what it is; an object of DVC has its hash as a name
-        path = Path(folder) / (f"{found['head']}{found['rest']}" if found else key.rpartition("/")[2])
+        path = Path(folder) / (found.md5 if found else key.rpartition("/")[2])
         StoredFile(store, key, path.name if found else None).fetch(path, largest)
         try:
             yield path
@@ -103,24 +87,14 @@ def local_copy(location: str, largest: int) -> Iterator[Path]:
             raise InputError(str(error).replace(str(path), location)) from None
 
 
-def _listed(location: str, root: str, md5: str) -> dict[str, StoredFile]:
-    """The files that the object of a DVC folder names."""
-    with tempfile.TemporaryDirectory(prefix="cavmae-") as folder:
-        path = Path(folder) / md5
-        store, key = _parted(location)
-        StoredFile(store, key, md5).fetch(path, _LARGEST_LIST)
-        content = path.read_bytes()
-    try:
-        rows = _ROWS.validate_python(json.loads(content))
-    except (ValueError, RecursionError) as error:
-        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error).splitlines()[0]
-        raise InputError(f"{location}: is no list of files that DVC wrote ({why})") from None
+def _listed(folder: DvcObject) -> dict[str, StoredFile]:
+    """The files that the object of a DVC folder names, by their path in it."""
     files: dict[str, StoredFile] = {}
-    for row in rows:
-        if not is_name(row.relpath) or not _MD5.fullmatch(row.md5) or row.relpath in files:
-            raise InputError(f"{location}: lists {row.relpath[:100]!r}, which DVC would not; it was not written by DVC")
-        store, key = _parted(f"{root}/{row.md5[:2]}/{row.md5[2:]}")
-        files[row.relpath] = StoredFile(store, key, row.md5)
+    for file in listed(folder, folder.location):
+        if not is_name(file.path):
+            raise InputError(f"{folder.location}, entry {file.number}: {file.path[:100]!r} is no name of a file in a folder")
+        store, key = _parted(folder.place(file.md5))
+        files[file.path] = StoredFile(store, key, file.md5)
     return files
 
 

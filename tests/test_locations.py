@@ -111,15 +111,15 @@ HASH = "0" * 32
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{"md5": HASH, "relpath": "../../etc/passwd"}], "lists '../../etc/passwd', which DVC would not"),
-        ([{"md5": HASH, "relpath": "/etc/passwd"}], "lists '/etc/passwd'"),
-        ([{"md5": HASH, "relpath": "a\nb"}], r"lists 'a\\nb'"),
-        ([{"md5": "../../../../etc/passwd", "relpath": "a"}], "lists 'a'"),
-        ([{"md5": HASH + ".dir", "relpath": "a"}], "lists 'a'"),
-        ([{"md5": HASH, "relpath": "a"}, {"md5": HASH, "relpath": "a"}], "lists 'a'"),
-        ([{"md5": HASH}], "is no list of files that DVC wrote"),
-        ({"md5": HASH, "relpath": "a"}, "is no list of files that DVC wrote"),
-        ([[[]]], "is no list of files that DVC wrote"),
+        ([{"md5": HASH, "relpath": "../../etc/passwd"}], "entry 0: '../../etc/passwd' is no name of a file"),
+        ([{"md5": HASH, "relpath": "/etc/passwd"}], "entry 0: '/etc/passwd' is no name"),
+        ([{"md5": HASH, "relpath": "a\nb"}], r"entry 0: 'a\\nb' is no name"),
+        ([{"md5": "../../../../etc/passwd", "relpath": "a"}], "entry 0: 'md5' is missing or no MD5"),
+        ([{"md5": HASH + ".dir", "relpath": "a"}], "entry 0: 'md5' is missing or no MD5"),
+        ([{"md5": HASH, "relpath": "a"}, {"md5": HASH, "relpath": "a"}], "entry 1: 'a' stands there twice"),
+        ([{"md5": HASH}], "entry 0: 'relpath' is missing"),
+        ({"md5": HASH, "relpath": "a"}, "lists no files"),
+        ([[[]]], "entry 0: 'relpath' is missing"),
     ],
 )
 def test_a_hostile_list_is_refused(place: str, rows: Any, words: str) -> None:

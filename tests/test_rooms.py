@@ -16,6 +16,7 @@ ORDER = [
         "stores",
         "stores_folder",
         "stores_s3",
+        "dvc_objects",
         "locations",
         "outputs",
         "params",

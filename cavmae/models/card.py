@@ -40,7 +40,7 @@ def model_card(name: str, config: ModelConfig, metrics: dict[str, Any], lineage:
         "## Where it comes from",
         "",
         f"- weights: sha256 `{weights_sha256}`",
-        f"- code: commit `{code.get('commit')}`, clean: {code.get('clean')}",
+        f"- code: {_commit(code)}",
         *[f"- {line}" for line in _ancestry(lineage)],
         "",
         "lineage.json has parameters, data hashes and parents back to the first weights.",
@@ -52,6 +52,12 @@ def model_card(name: str, config: ModelConfig, metrics: dict[str, Any], lineage:
         "",
     ]
     return "\n".join(lines)
+
+
+def _commit(code: dict[str, Any]) -> str:
+    if not code.get("commit"):
+        return "no commit is known"
+    return f"commit `{code['commit']}`{'' if code.get('clean') else ', with local changes'}"
 
 
 def _ancestry(lineage: dict[str, Any]) -> list[str]:

@@ -72,7 +72,8 @@ def _git() -> dict[str, Any]:
     commit = ask("rev-parse", "HEAD")
     if commit is None and (built := re.fullmatch(r"([0-9a-f]{40})(-dirty)?", os.environ.get(COMMIT_VARIABLE, ""))):
         return {"commit": built[1], "clean": built[2] is None}
-    return {"commit": commit, "clean": None if status is None else not status}
+    # before the first commit there is nothing that a working copy could differ from
+    return {"commit": commit, "clean": None if status is None or commit is None else not status}
 
 
 def _versions() -> dict[str, str]:

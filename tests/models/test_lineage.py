@@ -52,3 +52,10 @@ def test_a_working_copy_speaks_for_itself(tmp_path: Path, monkeypatch: pytest.Mo
     assert lineage._git() == {"commit": commit, "clean": True}
     (tmp_path / "code.py").write_text("x = 2\n")
     assert lineage._git() == {"commit": commit, "clean": False}
+
+
+def test_a_working_copy_without_a_commit_is_not_called_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    monkeypatch.setattr(lineage, "_PACKAGE", tmp_path)
+    monkeypatch.delenv(lineage.COMMIT_VARIABLE, raising=False)
+    assert lineage._git() == {"commit": None, "clean": None}

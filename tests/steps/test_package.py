@@ -37,6 +37,9 @@ def test_the_folder_holds_everything_and_can_be_used(tmp_path: Path, metrics: Pa
     lineage = json.loads((final / "lineage.json").read_text())
     assert lineage["step"] == "package" and lineage["parents"]["start"]["lineage"]["step"] == "finetune"
     card = (final / "README.md").read_text()
+    code = lineage["code"]
+    said = f"commit `{code['commit']}`" + ("" if code["clean"] else ", with local changes")
+    assert f"\n- code: {said if code['commit'] else 'no commit is known'}\n" in card
     assert card.startswith("# Birds \\| \\*and\\* dogs\n") and "0.875 (0.800-0.950)" in card and "8 labels, one a clip" in card
 
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from cavmae.dataset.sources.candidate import Candidate
-from cavmae.dataset.sources.dvc import ENDING, read_dvc, same_directory
+from cavmae.dataset.sources.dvc import read_dvc, same_directory
 from cavmae.dataset.sources.folder import read_folder
 from cavmae.dataset.sources.official import read_official
 from cavmae.dataset.sources.prefix import read_prefix
 from cavmae.dataset.sources.table import read_table
 from cavmae.dataset.sources.weights import with_weights
+from cavmae.dvc_objects import FOLDER_ENDING
 from cavmae.errors import InputError
 from cavmae.stores import is_remote
 
@@ -32,7 +33,7 @@ def read_source(source: str) -> list[Candidate]:
         return read_table(source)
     if source.lower().endswith(".json"):
         return read_official(source)
-    if source.endswith(ENDING):
+    if source.endswith(FOLDER_ENDING):
         return read_dvc(source)
     if is_remote(source):
         return read_prefix(source)

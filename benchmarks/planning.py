@@ -119,25 +119,40 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(prog="benchmarks.planning", description="GPU hours, storage and extraction pods of a plan.")
     made.add_argument("--clips", type=_clips, default=(10_000, 200_000, 2_000_000), metavar="N,N", help="numbers of clips")
-    for one in INPUTS.values():
+    for name, one in INPUTS.items():
         made.add_argument(
-            one.option, type=_positive, default=one.value, help=f"{one.unit} (%(default)s, {one.origin})".replace("%,", "%%,")
+            one.option,
+            type=_share if name == "share" else _positive,
+            default=one.value,
+            help=f"{one.unit} (%(default)s, {one.origin})".replace("%,", "%%,"),
         )
     made.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
     return made
 
 
 def _clips(text: str) -> tuple[int, ...]:
-    found = tuple(int(part) for part in text.split(","))
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = (0,)
     if min(found) < 1:
-        raise argparse.ArgumentTypeError("numbers of clips are 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r}: give whole numbers of clips, 1 or more, as 10000,200000")
     return found
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError("it must be above 0")
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    if (value := _positive(text)) > 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a part of the peak, at most 1")
     return value
 
 

@@ -32,7 +32,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(part) for part in text.split(","))
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
     if len(sizes) < 2 or list(sizes) != sorted(set(sizes)) or sizes[0] < 30:
         raise argparse.ArgumentTypeError("give two or more rising numbers of clips, 30 or more each")
     return sizes

@@ -53,8 +53,8 @@ def measure(options: argparse.Namespace) -> Outcome:
     """Compare speed, or loss curves."""
     reference = find_reference(options, _PACKAGES, _FILES)
     on_gpu = options.device == "cuda"
-    batch = options.batch or (256 if on_gpu else 4)
-    repeats = options.repeats or (20 if on_gpu else 7)
+    batch = (256 if on_gpu else 4) if options.batch is None else options.batch
+    repeats = (20 if on_gpu else 7) if options.repeats is None else options.repeats
     warm_up = (5 if on_gpu else 1) if options.warm_up is None else options.warm_up
     precision = options.precision or ("bf16" if on_gpu else "float32")
     theirs_precision = options.reference_precision or ("fp16" if on_gpu else "float32")

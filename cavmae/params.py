@@ -1,13 +1,14 @@
 """params.yaml: every knob of every step with its default, its unit in the comment beside it, and nowhere else."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from cavmae.errors import InputError
 
@@ -16,6 +17,27 @@ class Section(BaseModel):
     """Base of the frozen, typed parameter models: one for each section of params.yaml. Fields have no defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's true would be taken for 1."""
+        kinds = set(_kinds(cls.model_fields[info.field_name].annotation)) if info.field_name else set()
+        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+            raise ValueError("input should be a number")
+        return value
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation allows, one by one."""
+    within = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        yield from _kinds(within[0])
+    elif within and get_origin(annotation) in (Union, UnionType):
+        for one in within:
+            yield from _kinds(one)
+    else:
+        yield annotation
 
 
 @dataclass(frozen=True)

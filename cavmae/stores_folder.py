@@ -28,12 +28,14 @@ class FolderStore(Store):
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Walk the folder; links to folders are not followed, and what a killed writer left is passed over."""
-        for parent, _, files in os.walk(self.root):
+        for parent, _, files in os.walk(self.root, onerror=_tell_unless_absent):
             inside = Path(parent).relative_to(self.root)
             for name in ((inside / file).as_posix() for file in files if not file.endswith(PARTIAL)):
-                if name.startswith(prefix) and (self.root / name).is_file():
+                if name.startswith(prefix):
                     with _explained(self.root / name):
-                        yield self._seen(name)
+                        seen = self._seen(name) if (self.root / name).is_file() else None
+                    if seen is not None:
+                        yield seen
 
     def read(self, name: str) -> bytes:
         """Read the file."""
@@ -112,6 +114,13 @@ class FolderStore(Store):
 
 def _tag(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _tell_unless_absent(error: OSError) -> None:
+    """What cannot be listed must not look like an empty folder; one that is not there is one."""
+    if not isinstance(error, FileNotFoundError):
+        with _explained(Path(error.filename)):
+            raise error
 
 
 @contextmanager

@@ -54,6 +54,8 @@ def test_quotes_around_a_text_are_yaml() -> None:
         ("seed=[1", "the value is not valid YAML"),
         ("seed=2020-13-45", "the value is not valid YAML"),
         ("workers=many", "^parameter 'ingest.workers' is 'many'; input should be a valid integer"),
+        ("workers=true", "^parameter 'ingest.workers' is True; input should be a number"),
+        ("window_s=false", "^parameter 'ingest.window_s' is False; input should be a number"),
         ("workers=0", "^parameter 'ingest.workers' is 0; input should be greater than or equal to 1"),
         ("window_s=.nan", "parameter 'ingest.window_s' is nan; input should be"),
         ("source=", "parameter 'ingest.source' is ''; .* at least 1 character"),

@@ -1,5 +1,6 @@
 """A store is the same thing in a folder and on a real S3 service, and says in one line what is wrong with either."""
 
+import errno
 import os
 import pickle
 import threading
@@ -13,6 +14,7 @@ import pytest
 from cavmae import stores_s3
 from cavmae.errors import InputError, StepFailed
 from cavmae.stores import Absent, Store, ahead, is_name, is_remote, open_store, read_text
+from cavmae.stores_folder import FolderStore
 from tests.s3_service import READ_ONLY_KEY, S3Service
 
 BAD_NAMES = [
@@ -282,6 +284,25 @@ def test_a_folder_that_cannot_be_one_is_wrong_input(tmp_path: Path) -> None:
     for use in (lambda: store.write("a", b""), lambda: store.write_if("a", b"", None)):
         with pytest.raises(InputError, match=rf"{tmp_path}/file.*name another folder"):
             use()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    store = open_store(str(tmp_path / "there"))
+    assert list(store.entries()) == [], "one that is not there is empty"
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="Not a directory"):
+        list(FolderStore(str(tmp_path / "file" / "x")).entries())
+    store.write("a/b", b"1")
+
+    def refuse(path: str) -> None:
+        raise OSError(number, "refused", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises((InputError, StepFailed), match="there: refused"):
+        list(store.entries())
 
 
 def test_what_a_killed_writer_left_in_a_folder_is_no_file_of_it(tmp_path: Path) -> None:

@@ -141,7 +141,8 @@ def save_weights(path: Path, state: dict[str, Tensor]) -> None:
             save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, partial)
             partial.chmod(_readable_as_others_are())
         except SafetensorError as error:
-            raise StepFailed(f"{path}: cannot be written ({error})") from None
+            reason = str(error).partition(": ")[2] or str(error)
+            raise StepFailed(f"{path}: cannot be written ({reason}); free some space and run the same command") from None
 
 
 def _readable_as_others_are() -> int:

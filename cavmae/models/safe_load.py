@@ -77,7 +77,7 @@ def _reason(error: Exception) -> str:
     found = _OBJECT.search(message)
     if found:
         return f"it holds the Python object {found[1]}, not numbers alone; save model.state_dict() instead"
-    if isinstance(error, RuntimeError) and message:
+    if isinstance(error, RuntimeError) and message and "weights_only" not in message:
         return _plain(message)
     return "torch.save did not write it, or it is damaged"
 

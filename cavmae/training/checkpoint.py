@@ -79,6 +79,13 @@ class Checkpoints:
         if self._mirror is not None:
             self._mirror.wait()
 
+    def steps(self) -> set[int]:
+        """The steps of which there are checkpoints, here or at the second place, whole or not.
+
+        Raises InputError or StepFailed where the second place cannot be looked at.
+        """
+        return {*map(_step, self._paths()), *(self._mirror.steps() if self._mirror is not None else ())}
+
     def load(self, check: Callable[[State], None] | None = None) -> State | None:
         """Return the newest state that can be read and that `check` takes, here or at the second place, or None.
 
@@ -121,7 +128,11 @@ class Checkpoints:
     def _read(self, path: Path, check: Callable[[State], None] | None) -> State | None:
         """The state in a file; one that cannot be used is put aside until there is another."""
         try:
-            state = load_safely(path)
+            try:
+                state = load_safely(path)
+            except ValueError as error:
+                log.debug("%s: %s", path, error)
+                raise ValueError("it is damaged, or this run did not write it") from None
             if not isinstance(state, dict) or state.get("run") != self.folder.name:
                 raise ValueError("it is no checkpoint of this run")
             for name, sha256 in state["epochs"].items():

@@ -21,6 +21,7 @@ from cavmae.training.finished import forget_finished
 from cavmae.training.objective import Objective
 from cavmae.training.optimizer import build_optimizer
 from cavmae.training.params import TrainingParams
+from cavmae.training.predecessors import note_start
 
 log = logging.getLogger(__name__)
 EPOCHS = "epochs"  # sub-folder of a model folder that holds the weights of its last epochs
@@ -78,6 +79,8 @@ def train(
         if world.is_first:
             forget_finished(work)
         engine = Engine(objective, build_optimizer(objective.model, params, head_lr), params, work, events)
+        if world.is_first:
+            note_start(work, model, inputs, anew=not engine.checkpoints.steps())
         rows = engine.run(f"{step} {events.name}")
         if world.is_first:
             _write(engine, rows, config, lineage, model, curves)

@@ -57,7 +57,9 @@ def test_a_changed_input_is_marked_as_given(tmp_path: Path, capsys: pytest.Captu
     assert json.loads(file.read_text())["plans"][0]["clips"] == 500
 
 
-@pytest.mark.parametrize("arguments", [["--clips", "0"], ["--share", "-1"], ["--hours", "nan"], ["--clips", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["--clips", "0"], ["--share", "-1"], ["--hours", "nan"], ["--clips", "x"], ["--share", "1.5"]]
+)
 def test_what_cannot_be_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         planning.main(arguments)

@@ -110,6 +110,8 @@ def test_help_names_what_every_benchmark_shares(module: object, capsys: pytest.C
     ("name", "arguments", "says"),
     [
         ("step", ["--batch", "1"], "--batch must be 2 or more"),
+        ("step", ["--batch", "0"], "--batch must be 2 or more"),
+        ("step", ["--repeats", "0"], "--repeats, --threads and --losses 1 or more"),
         ("step", ["--losses", "-1"], "--losses 1 or more"),
         ("step", ["--reference-precision", "fp16"], "needs --device cuda"),
         ("input", ["--clips", "1"], "--clips and --batch must be 2 or more"),

@@ -130,14 +130,21 @@ def test_while_it_waits_for_slow_storage(tmp_path: Path) -> None:
             return super().build(indices, epoch)
 
     class Patient(Slow):
-        """Is at its third batch only when the main thread has had the first two."""
+        """Is at its third batch only when the first two have changed the weights."""
 
         def build(self, indices: Any, epoch: int) -> TrainBatch:
-            while len(indices) == 1 and len(self.seen) < 2:
+            while len(indices) == 1 and len(applied) < 2:
                 time.sleep(0.001)
             return super().build(indices, epoch)
 
     engine = toy_engine(Patient("", 0), tmp_path, **SETTINGS)
+    real, applied = engine.stepper.apply, list[int]()
+
+    def apply(*arguments: Any) -> None:
+        real(*arguments)
+        applied.append(1)  # while the request is held
+
+    engine.stepper.apply = apply  # type: ignore[method-assign]
     try:
         with pytest.raises(Interrupted, match="stopped at step 2 of 9"):
             engine.run("toy")

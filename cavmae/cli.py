@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 import yaml
 
 from cavmae import __version__, steps
 from cavmae.errors import InputError, Interrupted, StepFailed, explain
 from cavmae.locking import alone
+from cavmae.pages import PAGES, Parser
 from cavmae.params import default_params_path, knobs, load_section
 from cavmae.recipes import read_recipe
 from cavmae.runlog import recorded
@@ -24,15 +25,6 @@ from cavmae.steps import Step
 from cavmae.storage import remove_leftovers
 
 _NONE = "none"
-_RESULTS = "Show the figures that `evaluate` wrote as a table, and hold them against a recipe's."
-_RECIPES = "List the recipes for published results, or show one with its commands."
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the words it was given."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; `{self.prog} --help` shows what there is")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
-        if name in _PAGES:
-            print(_PAGES[name](given[given.index(name) + 1 :]))
+        if name in PAGES:
+            print(PAGES[name].show(given[given.index(name) + 1 :]))
             return 0
         options = _parser(name, _params_path(given)).parse_args(given)
         if options.verbose:
@@ -117,7 +109,7 @@ def _undisturbed(step: str, outputs: Mapping[str, str]) -> Iterator[None]:
 
 
 def _parser(name: str, params: Path) -> argparse.ArgumentParser:
-    parser = _Parser(prog="cavmae", description="From videos to a model that understands them by sight and sound.")
+    parser = Parser(prog="cavmae", description="From videos to a model that understands them by sight and sound.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="step", metavar="STEP", required=True)
     for step in map(steps.load, steps.NAMES):
@@ -130,8 +122,8 @@ def _parser(name: str, params: Path) -> argparse.ArgumentParser:
         )
         if step.name == name:
             _add_options(command, step, params)
-    commands.add_parser("results", help=_RESULTS)
-    commands.add_parser("recipes", help=_RECIPES)
+    for page in PAGES.values():
+        commands.add_parser(page.name, help=page.summary)
     return parser
 
 
@@ -169,34 +161,6 @@ def _params_path(given: Sequence[str]) -> Path:
         if word.startswith("--params="):
             return Path(word.partition("=")[2])
     return default_params_path()
-
-
-def _results(arguments: Sequence[str]) -> str:
-    from cavmae.results import results_page
-
-    parser = _Parser(prog="cavmae results", description=_RESULTS)
-    parser.add_argument(
-        "--metrics", type=Path, metavar="FILE", help="file that `evaluate` wrote (default metrics/evaluation.json)"
-    )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="report whose path is shown (default reports/report.html)")
-    parser.add_argument("--recipe", help="compare with the numbers that a recipe must give, in the files that it names")
-    options = parser.parse_args(arguments)
-    return results_page(options.metrics, options.report, read_recipe(options.recipe) if options.recipe is not None else None)
-
-
-def _recipes(arguments: Sequence[str]) -> str:
-    from cavmae.recipe_pages import recipe_page, recipe_table
-
-    parser = _Parser(prog="cavmae recipes", description=_RECIPES)
-    parser.add_argument("name", nargs="?", metavar="RECIPE", help="show one: a name or a path")
-    parser.add_argument(
-        "--params", type=Path, default=default_params_path(), metavar="FILE", help="parameter file to check against"
-    )
-    options = parser.parse_args(arguments)
-    return recipe_table() if options.name is None else recipe_page(read_recipe(options.name), options.params)
-
-
-_PAGES = {"results": _results, "recipes": _recipes}
 
 
 def _flag(name: str) -> str:

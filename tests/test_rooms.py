@@ -33,7 +33,8 @@ ORDER = [
     {"steps"},
     {"recipe"},
     {"recipes"},
-    {"results", "recipe_pages"},
+    {"results", "recipe_pages", "registry_pages"},
+    {"pages"},
     {"cli"},
     {"__main__"},
 ]

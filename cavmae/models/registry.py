@@ -1,4 +1,7 @@
-"""The registry: versions of a model, which of them is the champion, and how it became that; wherever it is kept."""
+"""The registry: versions of a model, which of them is the champion, and how it became that; wherever it is kept.
+
+Rolling back is in `rollback`, which rests on what is here.
+"""
 
 import time
 from abc import ABC, abstractmethod
@@ -36,6 +39,7 @@ class Champion(_Record):
     decision: Sha256
     from_version: Version | None
     reason: Sentence
+    outcome: Literal["promoted", "rolled_back"] = "promoted"
 
 
 class Entry(_Record):
@@ -45,12 +49,17 @@ class Entry(_Record):
     who: str
     run_id: RunId
     decision: Sha256
-    outcome: Literal["promoted", "kept"]
+    outcome: Literal["promoted", "kept", "rolled_back"]
     candidate: Version
     from_version: Version | None
     to_version: Version | None
     reason: Sentence
     late: bool = False
+
+    @property
+    def moved(self) -> bool:
+        """Whether the pointer moved."""
+        return self.outcome != "kept"
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ class Registry(ABC):
         # in this order: what is told of behind this history then has moved a pointer that is read here as it was before
         history = self.history()
         champion = self.read_champion()
-        history = self._complete(champion, history)
+        history = self.complete(champion, history)
         now = champion.version if champion else None
         earlier = next((entry for entry in history if entry.run_id == proposal.run_id), None)
         if earlier is not None:
@@ -160,33 +169,33 @@ class Registry(ABC):
             return Promotion(earlier, now, changed=False)
         _check_champion(champion, proposal)
         if not proposal.promote:
-            entry = _entry(proposal, now, now)
+            entry = _kept(proposal, now)
             return Promotion(entry, now, changed=True) if self.append(entry, len(history)) else None
         to = self.add_version(model, proposal.weights, proposal.config)
-        if not self.point(_pointer(proposal, now), champion):
+        pointer = _pointer(proposal, now)
+        if not self.point(pointer, champion):
             return None
-        return Promotion(self._tell(_entry(proposal, now, to), history), to, changed=True)
+        return Promotion(self.tell(entry_of(pointer), history), to, changed=True)
 
-    def _complete(self, champion: Champion | None, history: list[Entry]) -> list[Entry]:
+    def complete(self, champion: Champion | None, history: list[Entry]) -> list[Entry]:
         """Tell of a promotion that was killed between pointer and history; return the history with it."""
         if champion is None:
             return history
         deadline = time.monotonic() + self.patience_s
-        while not (told := champion.run_id in [entry.run_id for entry in _promotions(history)]):
+        while not (told := champion.run_id in [entry.run_id for entry in _moves(history)]):
             if time.monotonic() >= deadline:
                 break
             time.sleep(_POLL_S)
             history = self.history()
         if told:
             return history
-        proposal = Proposal(champion.run_id, champion.decision, True, champion.reason, champion.sha256, "", None)
-        self._tell(_entry(proposal, champion.from_version, champion.version, late=True), history)
+        self.tell(entry_of(champion, late=True), history)
         return self.history()
 
-    def _tell(self, entry: Entry, history: list[Entry]) -> Entry:
-        """Append the entry of a promotion behind what others wrote meanwhile; return what tells of it, which may be theirs."""
+    def tell(self, entry: Entry, history: list[Entry]) -> Entry:
+        """Append the entry of a move behind what others wrote meanwhile; return what tells of it, which may be theirs."""
         while True:
-            there = next((old for old in _promotions(history) if old.run_id == entry.run_id), None)
+            there = next((old for old in _moves(history) if old.run_id == entry.run_id), None)
             if there is not None:
                 return there
             if self.append(entry, len(history)):
@@ -194,8 +203,8 @@ class Registry(ABC):
             history = self.history()
 
 
-def _promotions(history: list[Entry]) -> list[Entry]:
-    return [entry for entry in history if entry.outcome == "promoted"]
+def _moves(history: list[Entry]) -> list[Entry]:
+    return [entry for entry in history if entry.moved]
 
 
 def _check_champion(champion: Champion | None, proposal: Proposal) -> None:
@@ -218,16 +227,35 @@ def _pointer(proposal: Proposal, before: str | None) -> Champion:
     )
 
 
-def _entry(proposal: Proposal, before: str | None, after: str | None, late: bool = False) -> Entry:
+def entry_of(pointer: Champion, late: bool = False) -> Entry:
+    """What the history tells of the move that made this pointer."""
     return Entry(
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        time=_now(),
+        who=user_name(),
+        run_id=pointer.run_id,
+        decision=pointer.decision,
+        outcome=pointer.outcome,
+        candidate=pointer.version,
+        from_version=pointer.from_version,
+        to_version=pointer.version,
+        reason=pointer.reason,
+        late=late,
+    )
+
+
+def _kept(proposal: Proposal, champion: str | None) -> Entry:
+    return Entry(
+        time=_now(),
         who=user_name(),
         run_id=proposal.run_id,
         decision=proposal.decision,
-        outcome="promoted" if proposal.promote else "kept",
+        outcome="kept",
         candidate=proposal.version,
-        from_version=before,
-        to_version=after,
+        from_version=champion,
+        to_version=champion,
         reason=proposal.reason,
-        late=late,
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -44,7 +44,7 @@ class FolderRegistry(Registry):
         """Return what champion.json says; raises InputError where it is damaged, or missing though the history tells of one."""
         path = self.folder / CHAMPION
         if not path.is_file():
-            lost = [entry.to_version for entry in self.history() if entry.outcome == "promoted"]
+            lost = [entry.to_version for entry in self.history() if entry.moved]
             if lost:
                 raise InputError(f"{path}: is missing, though {HISTORY} tells that {lost[-1]} was promoted; restore the file")
             return None

@@ -68,7 +68,7 @@ class StoreRegistry(Registry):
         """Return what champion.json says; raises InputError where it is damaged, or missing though the history tells of one."""
         found = self._pointer()
         if found is None:
-            told = [entry.to_version for entry in self.history() if entry.outcome == "promoted"]
+            told = [entry.to_version for entry in self.history() if entry.moved]
             found = self._pointer() if told else None  # the first promotion of all may have come between
             if told and found is None:
                 raise InputError(

@@ -77,7 +77,7 @@ def outcome(done: "Promotion") -> str:
     """What happened, in a sentence."""
     entry = done.entry
     if not done.changed:
-        before = f"run {entry.run_id} has {entry.outcome} {entry.to_version} before"
+        before = f"run {entry.run_id} has {entry.outcome.replace('_', ' ')} {entry.to_version} before"
         return f"nothing changed: {before}, the champion is {done.champion}; to decide anew give another run_id"
     if entry.outcome == "kept":
         return f"kept {entry.to_version}, candidate {entry.candidate}: {entry.reason}"

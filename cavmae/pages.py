@@ -1,0 +1,126 @@
+"""The commands of `cavmae` that are no steps: what each takes, and the text that it shows."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from cavmae.errors import InputError
+from cavmae.params import default_params_path
+
+_REGISTRY = "models/registry"
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the words it was given."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; `{self.prog} --help` shows what there is")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A command: its summary, what adds its options, and what returns its text."""
+
+    name: str
+    summary: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    text: Callable[[argparse.Namespace], str]
+
+    def parser(self) -> Parser:
+        """Return the command's own parser."""
+        made = Parser(prog=f"cavmae {self.name}", description=self.summary, allow_abbrev=False)
+        self.add_options(made)
+        return made
+
+    def show(self, words: Sequence[str]) -> str:
+        """Return what the command shows for the words behind its name."""
+        return self.text(self.parser().parse_args(words))
+
+
+def _results_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--metrics", type=Path, metavar="FILE", help="file that `evaluate` wrote (default metrics/evaluation.json)"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="report whose path is shown (default reports/report.html)")
+    parser.add_argument("--recipe", help="compare with the numbers that a recipe must give, in the files that it names")
+
+
+def _results(options: argparse.Namespace) -> str:
+    from cavmae.recipes import read_recipe
+    from cavmae.results import results_page
+
+    return results_page(options.metrics, options.report, read_recipe(options.recipe) if options.recipe is not None else None)
+
+
+def _recipes_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="RECIPE", help="show one: a name or a path")
+    parser.add_argument(
+        "--params", type=Path, default=default_params_path(), metavar="FILE", help="parameter file to check against"
+    )
+
+
+def _recipes(options: argparse.Namespace) -> str:
+    from cavmae.recipe_pages import recipe_page, recipe_table
+    from cavmae.recipes import read_recipe
+
+    return recipe_table() if options.name is None else recipe_page(read_recipe(options.name), options.params)
+
+
+def _history_options(parser: argparse.ArgumentParser) -> None:
+    _add_registry(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _history(options: argparse.Namespace) -> str:
+    from cavmae.registry_pages import history_page
+
+    return history_page(options.registry, options.json)
+
+
+def _rollback_options(parser: argparse.ArgumentParser) -> None:
+    _add_registry(parser)
+    parser.add_argument("--to", metavar="VERSION", help="version that was champion, or its first digits (default: the last one)")
+    parser.add_argument("--reason", required=True, type=_sentence, metavar="TEXT", help="why; the history keeps it")
+    parser.add_argument("--run-id", type=_sentence, metavar="ID", help="a second call by the same id changes nothing")
+    parser.add_argument("--wait-s", type=float, default=60.0, metavar="S", help="how long to wait for others (default 60)")
+
+
+def _rollback(options: argparse.Namespace) -> str:
+    from cavmae.registry_pages import rollback_page
+
+    return rollback_page(options.registry, options.to, options.reason, options.run_id, options.wait_s)
+
+
+def _add_registry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--registry", default=_REGISTRY, metavar="PLACE", help=f"folder or s3://bucket/prefix (default {_REGISTRY})"
+    )
+
+
+def _sentence(text: str) -> str:
+    if not (0 < len(text) <= 200 and text.isprintable()):
+        raise argparse.ArgumentTypeError("give 1 to 200 printable characters")
+    return text
+
+
+PAGES = {
+    page.name: page
+    for page in (
+        Page(
+            "results",
+            "Show the figures that `evaluate` wrote as a table, and hold them against a recipe's.",
+            _results_options,
+            _results,
+        ),
+        Page("recipes", "List the recipes for published results, or show one with its commands.", _recipes_options, _recipes),
+        Page(
+            "history",
+            "Show what a registry went through: promotions, decisions to keep, rollbacks, the champion.",
+            _history_options,
+            _history,
+        ),
+        Page("rollback", "Make an earlier champion of a registry the champion again.", _rollback_options, _rollback),
+    )
+}

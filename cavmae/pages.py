@@ -10,6 +10,7 @@ from cavmae.errors import InputError
 from cavmae.params import default_params_path
 
 _REGISTRY = "models/registry"
+_DATASET = "data/validated"
 
 
 class Parser(argparse.ArgumentParser):
@@ -93,6 +94,21 @@ def _rollback(options: argparse.Namespace) -> str:
     return rollback_page(options.registry, options.to, options.reason, options.run_id, options.wait_s)
 
 
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=["diff"], help="what became of the clips")
+    kinds = "git revision, folder, s3://bucket/prefix, or object of a DVC remote"
+    parser.add_argument("before", metavar="BEFORE", help=f"older version: {kinds}")
+    parser.add_argument("now", nargs="?", default=_DATASET, metavar="NOW", help=f"newer version (default: the folder {_DATASET})")
+    parser.add_argument("--show", type=int, default=20, metavar="N", help="clips to show of each kind (default 20)")
+    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+
+def _data(options: argparse.Namespace) -> str:
+    from cavmae.data_pages import diff_page
+
+    return diff_page(options.before, options.now, max(options.show, 0), options.json)
+
+
 def _add_registry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--registry", default=_REGISTRY, metavar="PLACE", help=f"folder or s3://bucket/prefix (default {_REGISTRY})"
@@ -121,6 +137,7 @@ PAGES = {
             _history_options,
             _history,
         ),
+        Page("data", "Compare two versions of the data: clips added, removed, relabelled, quarantined.", _data_options, _data),
         Page("rollback", "Make an earlier champion of a registry the champion again.", _rollback_options, _rollback),
     )
 }

@@ -33,7 +33,7 @@ ORDER = [
     {"steps"},
     {"recipe"},
     {"recipes"},
-    {"results", "recipe_pages", "registry_pages"},
+    {"results", "recipe_pages", "registry_pages", "data_pages"},
     {"pages"},
     {"cli"},
     {"__main__"},

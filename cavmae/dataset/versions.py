@@ -1,0 +1,114 @@
+"""A version of the data set, wherever it is kept: a folder, an object of a DVC remote, or what a git revision's dvc.lock names.
+
+DVC itself is not needed: its lock file says which objects make a version, and they lie in its cache or on a remote.
+"""
+
+import configparser
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cavmae.dvc_objects import DvcObject
+from cavmae.errors import InputError
+from cavmae.locations import StoredFolder
+from cavmae.stores import is_remote
+
+CLIPS_FILE, QUARANTINE_FILE = "clips.parquet", "quarantine.parquet"
+_LOCK = "dvc.lock"
+_LARGEST = 8 << 30  # bytes of a table; that of two million clips takes a twentieth
+
+
+@contextmanager
+def version_folder(version: str, tracked: str = "data/validated") -> Iterator[Path]:
+    """Yield a folder with the clips' and the quarantine's table of a version.
+
+    `version` is a folder of this machine, s3://bucket/prefix, the object of a folder on a DVC remote, or a git revision of the
+    repository that the current folder lies in, whose dvc.lock names the content of the folder `tracked`. Raises InputError where
+    there is no such version, or its content can be found nowhere.
+    """
+    if not is_remote(version) and Path(version).is_dir():
+        yield Path(version)
+        return
+    known = is_remote(version) or DvcObject.at(version) is not None
+    folder = StoredFolder(version) if known else _of_revision(version, tracked)
+    with tempfile.TemporaryDirectory(prefix="cavmae-") as place:
+        for name in (CLIPS_FILE, QUARANTINE_FILE):
+            file = folder.find(name)
+            if file is not None:
+                file.fetch(Path(place) / name, _LARGEST)
+            elif name == CLIPS_FILE:
+                raise InputError(f"{version}: holds no {CLIPS_FILE}; name a data set that `validate` or `ingest` wrote")
+        yield Path(place)
+
+
+def locked_md5(lock: Any, tracked: str) -> str | None:
+    """The MD5 that a dvc.lock gives for an output, None where it has none."""
+    stages = lock.get("stages") if isinstance(lock, dict) else None
+    for stage in stages.values() if isinstance(stages, dict) else ():
+        outputs = stage.get("outs") if isinstance(stage, dict) else None
+        for output in outputs if isinstance(outputs, list) else ():
+            if isinstance(output, dict) and output.get("path") == tracked and isinstance(output.get("md5"), str):
+                return str(output["md5"])
+    return None
+
+
+def _of_revision(revision: str, tracked: str) -> StoredFolder:
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if commit is None:
+        raise InputError(f"{revision!r}: no folder, address or git revision of that name")
+    text = _git("show", f"{commit}:./{_LOCK}")
+    if text is None:
+        raise InputError(f"revision {revision} has no {_LOCK} here; commit it after `dvc repro`")
+    try:
+        md5 = locked_md5(yaml.safe_load(text), tracked)
+    except yaml.YAMLError:
+        raise InputError(f"revision {revision}: its {_LOCK} is not valid YAML") from None
+    if md5 is None:
+        raise InputError(f"revision {revision}: its {_LOCK} names no {tracked}")
+    problems = []
+    for place in _places():
+        location = f"{place}/files/md5/{md5[:2]}/{md5[2:]}"
+        try:
+            return StoredFolder(location)
+        except InputError as error:
+            problems.append(str(error))
+    raise InputError(
+        f"revision {revision}: its {tracked} ({md5}) lies neither in DVC's cache nor on a remote that can be read; run "
+        f"`dvc fetch --all-commits {tracked}` ({problems[-1] if problems else 'no cache or remote is set'})"
+    )
+
+
+def _places() -> Iterator[str]:
+    """DVC's cache, then its remotes, the default one first."""
+    root = Path(_git("rev-parse", "--show-toplevel") or ".")
+    here = next((folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / ".dvc").is_dir()), root)
+    settings = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        settings.read([here / ".dvc" / "config", here / ".dvc" / "config.local"], encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{here / '.dvc' / 'config'}: cannot be read ({str(error).splitlines()[0]})") from None
+    yield _absolute(settings.get("cache", "dir", fallback="cache"), here)
+    remotes = {name.strip("'\"")[7:].strip('" '): section.get("url") for name, section in settings.items() if "remote" in name}
+    default = settings.get("core", "remote", fallback=None)
+    for name in sorted(remotes, key=lambda name: (name != default, name)):
+        if url := remotes[name]:
+            yield _absolute(url, here)
+
+
+def _absolute(place: str, project: Path) -> str:
+    """DVC takes what is relative from where its configuration lies."""
+    return place.rstrip("/") if "://" in place else os.path.normpath(project / ".dvc" / place)
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip("\n")

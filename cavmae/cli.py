@@ -39,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     try:
         if name in PAGES:
-            print(PAGES[name].show(given[given.index(name) + 1 :]))
+            text, failure = PAGES[name].show(given[given.index(name) + 1 :])
+            print(text)
+            if failure is not None:
+                raise StepFailed(failure)
             return 0
         options = _parser(name, _params_path(given)).parse_args(given)
         if options.verbose:

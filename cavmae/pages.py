@@ -11,6 +11,7 @@ from cavmae.params import default_params_path
 
 _REGISTRY = "models/registry"
 _DATASET = "data/validated"
+_MODEL = "models/final"
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,12 +23,12 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Page:
-    """A command: its summary, what adds its options, and what returns its text."""
+    """A command: its summary, what adds its options, and what returns its text; with a sentence behind it where it failed."""
 
     name: str
     summary: str
     add_options: Callable[[argparse.ArgumentParser], None]
-    text: Callable[[argparse.Namespace], str]
+    text: Callable[[argparse.Namespace], str | tuple[str, str | None]]
 
     def parser(self) -> Parser:
         """Return the command's own parser."""
@@ -35,9 +36,10 @@ class Page:
         self.add_options(made)
         return made
 
-    def show(self, words: Sequence[str]) -> str:
-        """Return what the command shows for the words behind its name."""
-        return self.text(self.parser().parse_args(words))
+    def show(self, words: Sequence[str]) -> tuple[str, str | None]:
+        """Return what the command shows for the words behind its name, and why it failed, None where it did not."""
+        found = self.text(self.parser().parse_args(words))
+        return found if isinstance(found, tuple) else (found, None)
 
 
 def _results_options(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +111,27 @@ def _data(options: argparse.Namespace) -> str:
     return diff_page(options.before, options.now, max(options.show, 0), options.json)
 
 
+def _audit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", nargs="?", type=Path, default=Path(_MODEL), metavar="MODEL", help=f"model folder (default {_MODEL})"
+    )
+    parser.add_argument("--dataset", type=Path, default=Path(_DATASET), metavar="DIR", help=f"data set (default {_DATASET})")
+    parser.add_argument("--params", type=Path, default=default_params_path(), metavar="FILE", help="parameter file")
+    parser.add_argument("--registry", metavar="PLACE", help=f"registry (default {_REGISTRY}, where it is there)")
+    parser.add_argument("--no-sources", action="store_true", help="do not read the videos")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page as well")
+
+
+def _audit(options: argparse.Namespace) -> tuple[str, str | None]:
+    from cavmae.audit_pages import audit_page
+
+    registry = options.registry or (_REGISTRY if Path(_REGISTRY).is_dir() else None)
+    return audit_page(
+        options.model, options.dataset, options.params, registry, not options.no_sources, options.json, options.html
+    )
+
+
 def _add_registry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--registry", default=_REGISTRY, metavar="PLACE", help=f"folder or s3://bucket/prefix (default {_REGISTRY})"
@@ -137,6 +160,7 @@ PAGES = {
             _history_options,
             _history,
         ),
+        Page("audit", "Prove where a model comes from: work out every hash again that can be reached.", _audit_options, _audit),
         Page("data", "Compare two versions of the data: clips added, removed, relabelled, quarantined.", _data_options, _data),
         Page("rollback", "Make an earlier champion of a registry the champion again.", _rollback_options, _rollback),
     )

@@ -21,6 +21,7 @@ from cavmae.params import first_problem
 from cavmae.storage import read_json, replace_folder, sha256_file, write_atomic, write_json
 
 CONFIG, WEIGHTS, LINEAGE = "config.json", "model.safetensors", "lineage.json"
+EPOCHS = "epochs"  # sub-folder of a model folder that holds the weights of its last epochs
 Size = Annotated[int, Field(ge=1)]
 
 

@@ -26,13 +26,14 @@ def package(start: Path, metrics: Path, model: Path, params: PackageParams) -> N
     where `start` is no classifier, or `metrics` is not what `evaluate` wrote.
     """
     import shutil
+    from hashlib import sha256
 
     from cavmae.evaluation.document import read_metrics
     from cavmae.models.card import model_card
     from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, check_model_place, model_fingerprint, read_config
     from cavmae.models.lineage import lineage_of
     from cavmae.runlog import run_facts
-    from cavmae.storage import replace_folder, write_json
+    from cavmae.storage import replace_folder, to_json, write_json
 
     check_model_place(model, "package", (start, metrics), more=("metrics.json", "run.json", "README.md"))
     config = read_config(start)
@@ -40,6 +41,7 @@ def package(start: Path, metrics: Path, model: Path, params: PackageParams) -> N
         raise InputError(f"{start}: is no classifier; package a fine-tuned or averaged model")
     figures = read_metrics(metrics)
     lineage = lineage_of("package", params, None, {"start": start})
+    lineage["metrics"] = sha256(to_json(figures).encode()).hexdigest()
     hashes = model_fingerprint(start)
     with replace_folder(model) as partial:
         shutil.copyfile(start / WEIGHTS, partial / WEIGHTS)

@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cavmae.errors import InputError
+from cavmae.models.folder import EPOCHS
 from cavmae.training.curves import read_curves
 from cavmae.training.params import AverageParams
-from cavmae.training.runs import CURVES, EPOCHS
+from cavmae.training.runs import CURVES
 
 log = logging.getLogger(__name__)
 _BEST_BY = "val_mAP"

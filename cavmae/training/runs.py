@@ -12,7 +12,7 @@ import torch
 
 from cavmae.errors import InputError
 from cavmae.locking import alone
-from cavmae.models.folder import ModelConfig, check_model_place, fill_model_folder
+from cavmae.models.folder import EPOCHS, ModelConfig, check_model_place, fill_model_folder
 from cavmae.storage import replace_folder, sha256_json, work_folder
 from cavmae.training.curves import CurveRow, write_curves
 from cavmae.training.distributed import current_world
@@ -24,7 +24,6 @@ from cavmae.training.params import TrainingParams
 from cavmae.training.predecessors import note_start
 
 log = logging.getLogger(__name__)
-EPOCHS = "epochs"  # sub-folder of a model folder that holds the weights of its last epochs
 CURVES = "curves.tsv"
 # parameters that change no bit of the result: a run goes on where one with others of them was stopped
 UNRELATED = frozenset({"checkpoint_s", "readers"})

@@ -1,0 +1,112 @@
+"""The model's own files, and its ancestors' wherever they are found."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cavmae.audit.findings import Audit
+from cavmae.audit.line import Link
+from cavmae.errors import InputError, StepFailed
+from cavmae.models.folder import CONFIG, EPOCHS, LINEAGE, WEIGHTS, model_fingerprint
+from cavmae.models.registries import open_registry
+from cavmae.models.registry import version_of
+from cavmae.storage import sha256_file
+
+METRICS = "metrics.json"
+_COPIES = {"package"}  # steps that hand weights and configuration on as they are
+
+
+def check_model(audit: Audit, model: Path, line: list[Link], registry: str | None) -> None:
+    """Look at the model's own files, at what the registry keeps of it, and at the models that it was made from."""
+    own, first = model_fingerprint(model), line[0].lineage
+    if first.step in _COPIES and len(line) > 1 and line[1].files:
+        for name in (WEIGHTS, CONFIG):
+            wanted = line[1].files.get(name, "")
+            audit.compare("model", str(model / name), own[name], wanted, f"lineage of {first.step}")
+    else:
+        audit.add("model", str(model / WEIGHTS), "claimed", f"{own[WEIGHTS]}: what {first.step} made names no hash of itself")
+    _check_metrics(audit, model, first.metrics)
+    _check_registry(audit, model, own, registry)
+    _check_ancestors(audit, line, model)
+
+
+def _check_metrics(audit: Audit, model: Path, wanted: str | None) -> None:
+    path = model / METRICS
+    if wanted is None:
+        if path.is_file():
+            audit.add("metrics", str(path), "claimed", "the lineage names no hash of it")
+    elif not path.is_file():
+        audit.add("metrics", str(path), "broken", "is missing, the lineage names it")
+    else:
+        audit.compare("metrics", str(path), sha256_file(path), wanted, "lineage of package")
+
+
+def _check_registry(audit: Audit, model: Path, own: dict[str, str], location: str | None) -> None:
+    if location is None:
+        return
+    version = version_of(own[WEIGHTS])
+    try:
+        registry = open_registry(location)
+        champion = registry.read_champion()
+        if version not in {entry.candidate for entry in registry.history() if entry.outcome == "promoted"}:
+            audit.add("registry", f"{location}, version {version}", "claimed", "was never promoted there")
+            return
+        folder = registry.model_folder(version)
+        kept = {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    except (InputError, StepFailed, OSError) as error:
+        audit.add("registry", f"{location}, version {version}", "broken", str(error))
+        return
+    standing = "the champion" if champion is not None and champion.version == version else "an earlier champion"
+    for name in (WEIGHTS, CONFIG, LINEAGE, METRICS):
+        if name in kept and (model / name).is_file():
+            audit.compare("registry", str(model / name), sha256_file(model / name), kept[name], f"{location}, {standing}")
+
+
+def _check_ancestors(audit: Audit, line: list[Link], model: Path) -> None:
+    """Look for each ancestor by the hash of its weights, among the models beside this one."""
+    there = {sha256: folder for folder, sha256 in _models_beside(model)}
+    for child, link in enumerate(line[1:]):
+        wanted = (link.files or {}).get(WEIGHTS, "")
+        folder = there.get(wanted)
+        if folder is None:
+            audit.add("ancestors", f"{link.name}, weights {wanted[:12]}…", "claimed", "no model here has these weights")
+            continue
+        found = model_fingerprint(folder)
+        for name, sha256 in sorted((link.files or {}).items()):
+            audit.compare("ancestors", str(folder / name), found.get(name, ""), sha256, f"lineage of {line[child].lineage.step}")
+    for link in line:
+        _check_epochs(audit, link, there)
+        for place, sha256 in sorted((link.lineage.checkpoint or {}).items()):
+            _check_checkpoint(audit, link.lineage.step, place, str(sha256))
+
+
+def _check_epochs(audit: Audit, link: Link, folders: dict[str, Path]) -> None:
+    """The weights of single epochs that were averaged, where the model that they belong to is here."""
+    for name, wanted in sorted(link.lineage.epochs.items()):
+        file = next(
+            (path for folder in folders.values() if (path := folder / EPOCHS / name).is_file() and sha256_file(path) == wanted),
+            None,
+        )
+        what = f"{name} that {link.lineage.step} used"
+        if file is None:
+            audit.add("ancestors", what, "claimed", f"{wanted[:12]}… lies in no model here")
+        else:
+            audit.add("ancestors", str(file), "proved", f"lineage of {link.lineage.step}")
+
+
+def _check_checkpoint(audit: Audit, step: str, place: str, wanted: str) -> None:
+    path = Path(place)
+    if path.is_file():
+        audit.compare("ancestors", place, sha256_file(path), wanted, f"lineage of {step}", "differs")
+    else:
+        audit.add("ancestors", place, "claimed", f"checkpoint of {step}, {wanted[:12]}…, is not here")
+
+
+def _models_beside(model: Path) -> Iterator[tuple[Path, str]]:
+    """Model folders around this one, with the hash of their weights."""
+    above = [folder for folder in model.resolve().parents if folder.name == "models"]
+    root = above[0] if above else model.resolve().parent
+    for folder in sorted({*root.glob("*"), *root.glob("*/*")}):
+        own = folder.resolve() == model.resolve()  # it may be a copy of the one before it, and proves nothing of that
+        if not own and (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file():
+            yield (Path(os.path.relpath(folder)) if root.is_relative_to(Path.cwd()) else folder), sha256_file(folder / WEIGHTS)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cavmae.audit.audit import audit_model
 from cavmae.audit.findings import STATES, WORDS, Audit
+from cavmae.audit.usage import Usage, clip_usage
 from cavmae.storage import to_json, write_atomic
 
 
@@ -17,6 +18,29 @@ def audit_page(
         _write_html(audit, html)
     text = to_json(audit.document()).rstrip() if as_json else "\n".join(_lines(audit))
     return text, audit.failure
+
+
+def usage_page(clip: str, dataset: Path, models: Path, registry: str | None, as_json: bool) -> str:
+    """Return which versions of the data and which models a clip went into."""
+    usage = clip_usage(clip, dataset, models, registry)
+    return to_json(usage.document()).rstrip() if as_json else "\n".join(_usage_lines(usage))
+
+
+def _usage_lines(usage: Usage) -> Iterator[str]:
+    yield f"{usage.clip}: in {len(usage.data)} versions of the data, {len(usage.models)} models"
+    if usage.data:
+        yield "\nversions of the data:"
+    for row in usage.data:
+        place = f"quarantined, {row['quarantined']}" if "quarantined" in row else f"{row['split']}, shard {row['shard']}"
+        yield f"  {row['version']}  {row['video_id'] or '-'}  {place}  {row['path']}"
+    if usage.models:
+        yield "\nmodels whose line has it:"
+    for row in usage.models:
+        yield f"  {row['model']}  by {', '.join(row['steps'])}"
+    if usage.unknown:
+        yield "\ncould not be looked at:"
+    for one in usage.unknown:
+        yield f"  {one['what']}: {one['why']}"
 
 
 def _lines(audit: Audit) -> Iterator[str]:

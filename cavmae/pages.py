@@ -118,15 +118,18 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", type=Path, default=Path(_DATASET), metavar="DIR", help=f"data set (default {_DATASET})")
     parser.add_argument("--params", type=Path, default=default_params_path(), metavar="FILE", help="parameter file")
     parser.add_argument("--registry", metavar="PLACE", help=f"registry (default {_REGISTRY}, where it is there)")
+    parser.add_argument("--clip", metavar="ID", help="list instead what used a clip: its id, name, path or group")
     parser.add_argument("--no-sources", action="store_true", help="do not read the videos")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page as well")
 
 
 def _audit(options: argparse.Namespace) -> tuple[str, str | None]:
-    from cavmae.audit_pages import audit_page
+    from cavmae.audit_pages import audit_page, usage_page
 
     registry = options.registry or (_REGISTRY if Path(_REGISTRY).is_dir() else None)
+    if options.clip is not None:
+        return usage_page(options.clip, options.dataset, Path("models"), registry, options.json), None
     return audit_page(
         options.model, options.dataset, options.params, registry, not options.no_sources, options.json, options.html
     )

@@ -65,6 +65,11 @@ def read_line(model: Path) -> list[Link]:
     return list(_walk(str(model), None, read_json(path), path))
 
 
+def parse_line(document: Any, where: str) -> list[Link]:
+    """Return the model and its ancestors from a lineage that was read at `where`; raises InputError where it is none."""
+    return list(_walk(where, None, document, Path(where)))
+
+
 def _walk(name: str, files: dict[str, str] | None, document: Any, path: Path) -> Iterator[Link]:
     waiting = [(name, files, document)]
     for _ in range(_LONGEST):

@@ -36,7 +36,7 @@ def version_folder(version: str, tracked: str = "data/validated") -> Iterator[Pa
         yield Path(version)
         return
     known = is_remote(version) or DvcObject.at(version) is not None
-    folder = StoredFolder(version) if known else _of_revision(version, tracked)
+    folder = StoredFolder(version) if known else tracked_folder(version, tracked)
     with tempfile.TemporaryDirectory(prefix="cavmae-") as place:
         for name in (CLIPS_FILE, QUARANTINE_FILE):
             file = folder.find(name)
@@ -47,18 +47,26 @@ def version_folder(version: str, tracked: str = "data/validated") -> Iterator[Pa
         yield Path(place)
 
 
-def locked_md5(lock: Any, tracked: str) -> str | None:
-    """The MD5 that a dvc.lock gives for an output, None where it has none."""
+def revisions() -> list[tuple[str, str]]:
+    """Return the commits of all branches that changed dvc.lock here, with their times, the newest first."""
+    found = _git("log", "--all", "--format=%H%x09%cI", "--", _LOCK)
+    return [(commit, time) for commit, _, time in (line.partition("\t") for line in (found or "").splitlines() if line)]
+
+
+def locked_outputs(revision: str) -> dict[str, str]:
+    """Return the MD5 of every output that a revision's dvc.lock names; raises InputError where it has none."""
+    lock = _lock_at(revision)
     stages = lock.get("stages") if isinstance(lock, dict) else None
+    found: dict[str, str] = {}
     for stage in stages.values() if isinstance(stages, dict) else ():
         outputs = stage.get("outs") if isinstance(stage, dict) else None
         for output in outputs if isinstance(outputs, list) else ():
-            if isinstance(output, dict) and output.get("path") == tracked and isinstance(output.get("md5"), str):
-                return str(output["md5"])
-    return None
+            if isinstance(output, dict) and isinstance(output.get("path"), str) and isinstance(output.get("md5"), str):
+                found[output["path"]] = output["md5"]
+    return found
 
 
-def _of_revision(revision: str, tracked: str) -> StoredFolder:
+def _lock_at(revision: str) -> Any:
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if commit is None:
         raise InputError(f"{revision!r}: no folder, address or git revision of that name")
@@ -66,9 +74,14 @@ def _of_revision(revision: str, tracked: str) -> StoredFolder:
     if text is None:
         raise InputError(f"revision {revision} has no {_LOCK} here; commit it after `dvc repro`")
     try:
-        md5 = locked_md5(yaml.safe_load(text), tracked)
+        return yaml.safe_load(text)
     except yaml.YAMLError:
         raise InputError(f"revision {revision}: its {_LOCK} is not valid YAML") from None
+
+
+def tracked_folder(revision: str, tracked: str) -> StoredFolder:
+    """Return a folder that a revision's dvc.lock names, from DVC's cache or a remote; raises InputError where neither has it."""
+    md5 = locked_outputs(revision).get(tracked)
     if md5 is None:
         raise InputError(f"revision {revision}: its {_LOCK} names no {tracked}")
     problems = []

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -114,6 +114,10 @@ class Registry(ABC):
     @abstractmethod
     def model_folder(self, version: str) -> Path:
         """Return a local folder with the files of a version."""
+
+    @abstractmethod
+    def lineage(self, version: str) -> Any:
+        """Return what a version's lineage.json says; raises InputError where it is missing or damaged."""
 
     @abstractmethod
     def add_version(self, model: Path, weights: str, config: str) -> str:

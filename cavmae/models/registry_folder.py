@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -78,6 +79,10 @@ class FolderRegistry(Registry):
     def model_folder(self, version: str) -> Path:
         """Return the folder of a version."""
         return self.folder / VERSIONS / version
+
+    def lineage(self, version: str) -> Any:
+        """Read the file."""
+        return read_json(self.model_folder(version) / LINEAGE)
 
     def add_version(self, model: Path, weights: str, config: str) -> str:
         """Copy the files of a model folder, not its sub-folders: weights of single epochs are no part of a version."""

@@ -4,20 +4,21 @@ Only what is written on a condition decides: the manifest that makes a version w
 """
 
 import fcntl
+import hashlib
 import logging
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from cavmae.errors import InputError
 from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS
 from cavmae.models.registry import Champion, Entry, Registry, Sha256, Version, version_of
-from cavmae.storage import replace_folder, sha256_file, sha256_json, to_json, work_folder
+from cavmae.storage import parse_json, replace_folder, sha256_file, sha256_json, to_json, work_folder
 from cavmae.stores import Absent, Store, ahead, is_name
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,20 @@ class StoreRegistry(Registry):
                 for name, sha256 in manifest.files.items():
                     self._fetch(_file(version, manifest, name), partial / name, sha256)
         return folder
+
+    def lineage(self, version: str) -> Any:
+        """Read the object, without the weights beside it."""
+        manifest = self._manifest(version)
+        place = self.store.uri(f"{VERSIONS}/{version}/{LINEAGE}")
+        if manifest is None or LINEAGE not in manifest.files:
+            raise InputError(f"{place}: no such version")
+        try:
+            content = self.store.read(_file(version, manifest, LINEAGE))
+        except Absent:
+            raise InputError(f"{place}: is missing; restore it") from None
+        if hashlib.sha256(content).hexdigest() != manifest.files[LINEAGE]:
+            raise InputError(f"{place}: is not what was promoted; restore it")
+        return parse_json(content.decode("utf-8", "replace"), place)
 
     def add_version(self, model: Path, weights: str, config: str) -> str:
         """Upload the files of a model folder, not its sub-folders: weights of single epochs are no part of a version."""

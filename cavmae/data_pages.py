@@ -1,12 +1,15 @@
-"""`cavmae data diff`: what became of the clips between two versions, for a person or a machine."""
+"""`cavmae data`: what became of the clips between two versions, and the version of the sources."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from cavmae.dataset.difference import KINDS, Difference, difference
+from cavmae.dataset.source_version import file_version, source_version
 from cavmae.dataset.versions import version_folder
-from cavmae.storage import to_json
+from cavmae.params import load_section
+from cavmae.storage import sha256_json, to_json
 
 _WORDS = {
     "added": "added",
@@ -25,6 +28,18 @@ def diff_page(before: str, now: str, shown: int, as_json: bool) -> str:
         folders = [stack.enter_context(version_folder(version)) for version in (before, now)]
         found = difference(*folders)
     return to_json(found.document()).rstrip() if as_json else "\n".join(_lines(found, before, now, shown))
+
+
+def version_page(params: Path, overrides: list[str]) -> str:
+    """Return 16 digits that change when any file changes that `ingest` would read with these parameters."""
+    from cavmae.dataset.params import IngestParams
+
+    given = load_section(IngestParams, "ingest", params, overrides)
+    sources = {name: getattr(given, name) for name in ("source", "val_source", "test_source")}
+    files = {name: getattr(given, name) for name in ("labels_csv", "weights_csv")}
+    found = {name: source_version(str(place)) for name, place in sources.items() if place is not None}
+    found |= {name: file_version(str(place)) for name, place in files.items() if place is not None}
+    return found["source"] if found.keys() == {"source"} else sha256_json(found)[:16]
 
 
 def _lines(found: Difference, before: str, now: str, shown: int) -> Iterator[str]:

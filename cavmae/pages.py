@@ -97,17 +97,25 @@ def _rollback(options: argparse.Namespace) -> str:
 
 
 def _data_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=["diff"], help="what became of the clips")
+    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    diff = what.add_parser("diff", help="what became of the clips between two versions", allow_abbrev=False)
     kinds = "git revision, folder, s3://bucket/prefix, or object of a DVC remote"
-    parser.add_argument("before", metavar="BEFORE", help=f"older version: {kinds}")
-    parser.add_argument("now", nargs="?", default=_DATASET, metavar="NOW", help=f"newer version (default: the folder {_DATASET})")
-    parser.add_argument("--show", type=int, default=20, metavar="N", help="clips to show of each kind (default 20)")
-    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+    diff.add_argument("before", metavar="BEFORE", help=f"older version: {kinds}")
+    diff.add_argument("now", nargs="?", default=_DATASET, metavar="NOW", help=f"newer version (default: the folder {_DATASET})")
+    diff.add_argument("--show", type=int, default=20, metavar="N", help="clips to show of each kind (default 20)")
+    diff.add_argument("--json", action="store_true", help="print all of it as JSON")
+    version = what.add_parser("version", help="16 digits that change when the sources do", allow_abbrev=False)
+    version.add_argument("--params", type=Path, default=default_params_path(), metavar="FILE", help="file that names the sources")
+    version.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a parameter of ingest: source=s3://bucket/videos"
+    )
 
 
 def _data(options: argparse.Namespace) -> str:
-    from cavmae.data_pages import diff_page
+    from cavmae.data_pages import diff_page, version_page
 
+    if options.what == "version":
+        return version_page(options.params, options.set)
     return diff_page(options.before, options.now, max(options.show, 0), options.json)
 
 
@@ -164,7 +172,7 @@ PAGES = {
             _history,
         ),
         Page("audit", "Prove where a model comes from: work out every hash again that can be reached.", _audit_options, _audit),
-        Page("data", "Compare two versions of the data: clips added, removed, relabelled, quarantined.", _data_options, _data),
+        Page("data", "Compare two versions of the data, or tell the version of its sources.", _data_options, _data),
         Page("rollback", "Make an earlier champion of a registry the champion again.", _rollback_options, _rollback),
     )
 }

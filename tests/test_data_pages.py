@@ -11,6 +11,7 @@ import pytest
 
 from cavmae.cli import main
 from tests.dataset.test_difference import clip, rejected, version
+from tests.training.tiny import PARAMS
 
 DVC_YAML = "stages:\n  validate:\n    cmd: cp -r made data/validated\n    deps: [made]\n    outs: [data/validated]\n"
 
@@ -100,7 +101,7 @@ def test_from_a_folder_below_the_project_an_object_of_the_remote_does(
     [
         (["nope"], "'nope': no folder, address or git revision"),
         (["0000000"], "'0000000': no folder, address or git revision"),
-        (["-v0"], "`cavmae data --help` shows what there is"),
+        (["-v0"], "cavmae data diff --help` shows what there is"),
         (["data"], "data/clips.parquet: no such file"),
         (["v0", "s3://"], "s3://"),
         (["empty"], "revision empty has no dvc.lock here; commit it"),
@@ -127,3 +128,28 @@ def test_what_can_be_found_nowhere_is_told_with_the_way_out(project: Path, capsy
     assert main(["data", "diff", "v0"]) == 2
     message = capsys.readouterr().err
     assert "run `dvc fetch --all-commits data/validated`" in message and message.count("\n") == 1
+
+
+def test_the_version_of_the_sources_changes_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def told(*words: str) -> str:
+        assert main(["data", "version", "--params", str(PARAMS), *words]) == 0
+        return capsys.readouterr().out.strip()
+
+    for name in ("videos", "more"):
+        Path(name).mkdir()
+        Path(name, "a.mp4").write_bytes(b"1")
+    one = told("--set", "source=videos")
+    assert len(one) == 16 and one == told("--set", "source=videos") != told("--set", "source=more")
+    both = told("--set", "source=videos", "--set", "val_source=more")
+    Path("videos/b.mp4").write_bytes(b"2")
+    assert told("--set", "source=videos") != one
+    Path("videos/b.mp4").unlink()
+    Path("more/b.mp4").write_bytes(b"2")
+    assert told("--set", "source=videos") == one
+    assert told("--set", "source=videos", "--set", "val_source=more") != both != one
+    assert main(["data", "version", "--params", str(PARAMS), "--set", "source=nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("cavmae data: source nowhere: no such file or folder")

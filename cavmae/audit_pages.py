@@ -6,7 +6,7 @@ from pathlib import Path
 from cavmae.audit.audit import audit_model
 from cavmae.audit.findings import STATES, WORDS, Audit
 from cavmae.audit.usage import Usage, clip_usage
-from cavmae.storage import to_json, write_atomic
+from cavmae.storage import to_json
 
 
 def audit_page(
@@ -15,7 +15,9 @@ def audit_page(
     """Return what an audit shows, and why it failed, None where it did not; write it to `html` as well where that is given."""
     audit = audit_model(model, dataset, params, registry, sources)
     if html is not None:
-        _write_html(audit, html)
+        from cavmae.evaluation.page import render_page, write_page
+
+        write_page(html, render_page("audit.html.j2", audit=audit, states=STATES, words=WORDS))
     text = to_json(audit.document()).rstrip() if as_json else "\n".join(_lines(audit))
     return text, audit.failure
 
@@ -53,12 +55,3 @@ def _lines(audit: Audit) -> Iterator[str]:
             yield f"  {finding.part:<13}  {finding.what:<{width}}  {finding.detail}"
     counts = audit.counts
     yield ", ".join(f"{counts[state]} {WORDS[state]}" for state in STATES)
-
-
-def _write_html(audit: Audit, path: Path) -> None:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(loader=PackageLoader("cavmae.audit", "templates"), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("audit.html.j2").render(audit=audit, states=STATES, words=WORDS)
-    with write_atomic(path) as partial:
-        partial.write_bytes(page.encode("utf-8", "replace"))

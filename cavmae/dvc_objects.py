@@ -39,9 +39,10 @@ class DvcObject:
             return None
         return cls(location, found["root"], found["head"] + found["rest"], found["folder"] is not None)
 
-    def place(self, md5: str, root: str | None = None) -> str:
-        """Where another content of the same remote lies, or of another `root`."""
-        return f"{root or self.root}/{md5[:2]}/{md5[2:]}"
+
+def object_place(root: str, md5: str) -> str:
+    """Where a content lies below a `root` that ends in files/md5; the MD5 of a folder's list ends in .dir."""
+    return f"{root}/{md5[:2]}/{md5[2:]}"
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,16 @@
 Names and contents are not trusted: an object of a DVC remote counts where its content has the MD5 that it is named by.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cavmae.dvc_objects import FOLDER_ENDING, DvcObject, listed
+from cavmae.dvc_objects import FOLDER_ENDING, DvcObject, listed, object_place
 from cavmae.errors import InputError
+from cavmae.storage import md5_file
 from cavmae.stores import Absent, Store, is_name, is_remote, locate, open_store
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class StoredFile:
             self.store.fetch(self.name, path)
         except Absent:
             raise InputError(f"{uri}: no such file") from None
-        if self.md5 is not None and _md5(path) != self.md5:
+        if self.md5 is not None and md5_file(path) != self.md5:
             path.unlink()
             raise InputError(f"{uri}: its content is not what its name says; push the data (`dvc push`) again")
 
@@ -93,7 +91,7 @@ def _listed(folder: DvcObject) -> dict[str, StoredFile]:
     for file in listed(folder, folder.location):
         if not is_name(file.path):
             raise InputError(f"{folder.location}, entry {file.number}: {file.path[:100]!r} is no name of a file in a folder")
-        store, key = _parted(folder.place(file.md5))
+        store, key = _parted(object_place(folder.root, file.md5))
         files[file.path] = StoredFile(store, key, file.md5)
     return files
 
@@ -107,11 +105,3 @@ def _parted(location: str) -> tuple[Store, str]:
         return store, key
     path = Path(location)
     return open_store(str(path.parent)), path.name
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

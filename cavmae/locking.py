@@ -38,6 +38,26 @@ def alone(*parts: str) -> Iterator[None]:
         yield
 
 
+def try_lock(handle: int) -> bool:
+    """Take the lock of an open file, which ends with the process; tell whether nobody else holds it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder that is there, which ends with the process; wait for it as long as it takes."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _take(handle: int, path: Path) -> bool:
     """Wait for the lock; return whether there is one to be had."""
     said: float | None = None

@@ -8,6 +8,7 @@ from typing import Any
 from cavmae.errors import InputError
 from cavmae.recipe import Recipe, Result, Start
 from cavmae.recipes import read_recipe, recipe_files
+from cavmae.text_tables import aligned
 
 _WIDTH = 118
 _MARGIN = 12
@@ -24,9 +25,7 @@ def recipe_table() -> str:
             broken.append(f"cannot be used: {error}")
             continue
         rows.append([name, recipe.title, must_give(recipe), recipe.data[0].file])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *broken])
+    return "\n".join([*aligned(rows), *broken])
 
 
 def recipe_page(recipe: Recipe, params: Path) -> str:

@@ -1,13 +1,13 @@
 """`cavmae history` and `cavmae rollback`: what a registry went through, and the way back."""
 
 import uuid
-from collections.abc import Sequence
 
 from cavmae.errors import InputError
 from cavmae.models.registries import open_registry
 from cavmae.models.registry import Champion, Entry, Promotion, Registry
 from cavmae.models.rollback import roll_back
 from cavmae.storage import to_json
+from cavmae.text_tables import aligned
 
 _HEADINGS = ("", "time", "what", "version", "before", "run", "who", "reason")
 
@@ -25,7 +25,7 @@ def history_page(location: str, as_json: bool) -> str:
         entries = [entry.model_dump(mode="json") for entry in history]
         return to_json({"champion": champion.model_dump(mode="json") if champion else None, "history": entries}).rstrip()
     rows = [_HEADINGS, *(_row(entry, champion) for entry in history)]
-    lines = list(_aligned(rows))
+    lines = aligned(rows)
     if champion is not None and champion.run_id not in [entry.run_id for entry in history]:
         lines.append(f"run {champion.run_id} has made {champion.version} the champion, and has yet to tell of it here")
     return "\n".join(lines)
@@ -43,11 +43,6 @@ def _row(entry: Entry, champion: Champion | None) -> tuple[str, ...]:
         entry.who,
         entry.reason,
     )
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def rollback_page(location: str, to: str | None, reason: str, run_id: str | None, wait_s: float) -> str:

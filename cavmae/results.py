@@ -8,6 +8,7 @@ from cavmae.errors import InputError
 from cavmae.evaluation.document import read_metrics
 from cavmae.recipe import Recipe, Result
 from cavmae.storage import read_json
+from cavmae.text_tables import aligned
 
 _METRICS, _REPORT = Path("metrics/evaluation.json"), Path("reports/report.html")
 _CURVES = ".tsv"
@@ -39,14 +40,14 @@ def results_table(metrics: Path, report: Path | None) -> str:
             ceiling = figures.get("ceiling", {})
             if ceiling:
                 rows.append(["best possible", ", ".join(f"{name} {value:.2f}" for name, value in ceiling.items())])
-            lines += [*_aligned(rows), ""]
+            lines += [*aligned(rows), ""]
         if "retrieval" in figures:
             rows = [["retrieval", "R@1", "R@5", "R@10", "median rank", "R@1 by chance"]]
             keys = ("r1", "r5", "r10", "median_rank", "chance_r1")
             rows += [
                 [name.replace("_", " "), *(_number(values, key) for key in keys)] for name, values in figures["retrieval"].items()
             ]
-            lines += [*_aligned(rows), ""]
+            lines += [*aligned(rows), ""]
     return "\n".join([*lines, f"report: {report}"] if report else lines).rstrip()
 
 
@@ -60,7 +61,7 @@ def comparison(recipe: Recipe, file: Path | None) -> str:
         path = Path(result.file) if file is None else file
         value = _measured(path, result.metric)
         rows.append([result.metric, f"{value:.4f}", *_verdict(value, result)])
-    return "\n".join(_aligned(rows))
+    return "\n".join(aligned(rows))
 
 
 def _verdict(value: float, result: Result) -> tuple[str, str]:
@@ -105,9 +106,3 @@ def _number(values: dict[str, Any], key: str) -> str:
 
 def _interval(values: dict[str, Any]) -> str:
     return f"{values['accuracy_low']:.3f} to {values['accuracy_high']:.3f}" if "accuracy_low" in values else "-"
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    full = [row for row in rows if len(row) == len(rows[0])]
-    widths = [max(len(row[column]) for row in full) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]

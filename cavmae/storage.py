@@ -144,7 +144,15 @@ def parse_json(text: str, where: str) -> Any:
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file's content as 64 hexadecimal digits; memory stays at one megabyte."""
-    digest = hashlib.sha256()
+    return _hashed(path, hashlib.sha256())
+
+
+def md5_file(path: Path) -> str:
+    """Return the MD5 of a file's content as 32 hexadecimal digits, by which DVC names it; memory stays at one megabyte."""
+    return _hashed(path, hashlib.md5(usedforsecurity=False))
+
+
+def _hashed(path: Path, digest: "hashlib._Hash") -> str:
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)

@@ -17,6 +17,8 @@ ORDER = [
         "stores_folder",
         "stores_s3",
         "dvc_objects",
+        "git",
+        "text_tables",
         "locations",
         "outputs",
         "params",

@@ -1,6 +1,5 @@
 """Whether the code that a lineage names is the code of the commit that it names."""
 
-import hashlib
 import io
 import subprocess
 import tarfile
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from cavmae.audit.findings import Audit
 from cavmae.audit.line import Link
-from cavmae.models.lineage import code_fingerprint
+from cavmae.models.lineage import code_fingerprint, sources_fingerprint
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -46,14 +45,11 @@ def _fingerprint_at(commit: str) -> str | None:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    sources: dict[str, bytes] = {}
+    sources: dict[Path, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         for member in archive:
             if member.isfile() and member.name.endswith(".py"):
                 file = archive.extractfile(member)
                 assert file is not None
-                sources[member.name.partition("/")[2]] = file.read()
-    digest = hashlib.sha256()
-    for name in sorted(sources, key=lambda name: Path(name).parts):
-        digest.update(name.encode() + b"\0" + sources[name])
-    return digest.hexdigest()
+                sources[Path(member.name).relative_to(_PACKAGE.name)] = file.read()
+    return sources_fingerprint(sources)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 import yaml
 
 from cavmae.audit.findings import Audit
+from cavmae.dvc_objects import object_place
 from cavmae.errors import InputError
+from cavmae.git import git
+from cavmae.storage import md5_file
 
 _LOCK = Path("dvc.lock")
-_BLOCK = 1 << 20
-_CACHE = Path(".dvc/cache/files/md5")
+_CACHE = ".dvc/cache/files/md5"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def read_stages(path: Path = _LOCK) -> list[Stage]:
 
 def check_outputs(audit: Audit, stages: list[Stage]) -> None:
     """Work out the MD5 of every output that is here, and name the files that differ where DVC's cache tells which."""
+    by = f"dvc.lock, {_known()}" if stages else ""
     for stage in stages:
         for output, md5 in stage.outputs.items():
             place = Path(output)
@@ -50,7 +52,7 @@ def check_outputs(audit: Audit, stages: list[Stage]) -> None:
                 continue
             found, files = _md5_of(place)
             if found == md5:
-                audit.add("versions", output, "proved", f"dvc.lock, {_known()}")
+                audit.add("versions", output, "proved", by)
                 continue
             for name, why in _changes(files, md5) or [("", "its content is not what dvc.lock names")]:
                 audit.add("versions", f"{output}/{name}" if name else output, "broken", why)
@@ -59,9 +61,9 @@ def check_outputs(audit: Audit, stages: list[Stage]) -> None:
 def _md5_of(place: Path) -> tuple[str, dict[str, str]]:
     """The MD5 as DVC counts it, and for a folder that of its files."""
     if place.is_file():
-        return _file_md5(place), {}
+        return md5_file(place), {}
     paths = sorted((path for path in place.rglob("*") if path.is_file()), key=lambda path: path.relative_to(place).parts)
-    files = {path.relative_to(place).as_posix(): _file_md5(path) for path in paths}
+    files = {path.relative_to(place).as_posix(): md5_file(path) for path in paths}
     rows = [{"md5": md5, "relpath": name} for name, md5 in files.items()]
     text = json.dumps(rows, sort_keys=True)
     return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir", files
@@ -70,7 +72,7 @@ def _md5_of(place: Path) -> tuple[str, dict[str, str]]:
 def _changes(files: dict[str, str], md5: str) -> list[tuple[str, str]]:
     """Which files of a folder are not what its list in DVC's cache names."""
     try:
-        rows: Any = json.loads((_CACHE / md5[:2] / md5[2:]).read_bytes())
+        rows: Any = json.loads(Path(object_place(_CACHE, md5)).read_bytes())
         wanted = {str(row["relpath"]): str(row["md5"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -79,23 +81,10 @@ def _changes(files: dict[str, str], md5: str) -> list[tuple[str, str]]:
     return sorted([*changed, *gone, *((name, "is not in what dvc.lock names") for name in files if name not in wanted)])
 
 
-def _file_md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _known() -> str:
     """Whether git keeps dvc.lock as it is here."""
-    try:
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "--", str(_LOCK)], capture_output=True, text=True, timeout=30, check=True
-        )
-        if not status.stdout:
-            commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=30, check=True)
-            return f"as in commit {commit.stdout[:12]}"
-    except (OSError, subprocess.SubprocessError):
+    status = git("status", "--porcelain", "--", str(_LOCK))
+    commit = git("rev-parse", "HEAD") if status == "" else None
+    if status is None or (status == "" and commit is None):
         return "in no git repository"
-    return "not committed"
+    return f"as in commit {commit[:12]}" if commit is not None else "not committed"

@@ -59,32 +59,33 @@ def _check_registry(audit: Audit, model: Path, own: dict[str, str], location: st
     standing = "the champion" if champion is not None and champion.version == version else "an earlier champion"
     for name in (WEIGHTS, CONFIG, LINEAGE, METRICS):
         if name in kept and (model / name).is_file():
-            audit.compare("registry", str(model / name), sha256_file(model / name), kept[name], f"{location}, {standing}")
+            audit.compare(
+                "registry", str(model / name), own.get(name) or sha256_file(model / name), kept[name], f"{location}, {standing}"
+            )
 
 
 def _check_ancestors(audit: Audit, line: list[Link], model: Path) -> None:
     """Look for each ancestor by the hash of its weights, among the models beside this one."""
-    there = {sha256: folder for folder, sha256 in _models_beside(model)}
+    there = {files[WEIGHTS]: (folder, files) for folder, files in _models_beside(model)}
     for child, link in enumerate(line[1:]):
         wanted = (link.files or {}).get(WEIGHTS, "")
-        folder = there.get(wanted)
-        if folder is None:
+        if wanted not in there:
             audit.add("ancestors", f"{link.name}, weights {wanted[:12]}…", "claimed", "no model here has these weights")
             continue
-        found = model_fingerprint(folder)
+        folder, found = there[wanted]
         for name, sha256 in sorted((link.files or {}).items()):
             audit.compare("ancestors", str(folder / name), found.get(name, ""), sha256, f"lineage of {line[child].lineage.step}")
     for link in line:
-        _check_epochs(audit, link, there)
+        _check_epochs(audit, link, [folder for folder, _ in there.values()])
         for place, sha256 in sorted((link.lineage.checkpoint or {}).items()):
             _check_checkpoint(audit, link.lineage.step, place, str(sha256))
 
 
-def _check_epochs(audit: Audit, link: Link, folders: dict[str, Path]) -> None:
+def _check_epochs(audit: Audit, link: Link, folders: list[Path]) -> None:
     """The weights of single epochs that were averaged, where the model that they belong to is here."""
     for name, wanted in sorted(link.lineage.epochs.items()):
         file = next(
-            (path for folder in folders.values() if (path := folder / EPOCHS / name).is_file() and sha256_file(path) == wanted),
+            (path for folder in folders if (path := folder / EPOCHS / name).is_file() and sha256_file(path) == wanted),
             None,
         )
         what = f"{name} that {link.lineage.step} used"
@@ -102,11 +103,11 @@ def _check_checkpoint(audit: Audit, step: str, place: str, wanted: str) -> None:
         audit.add("ancestors", place, "claimed", f"checkpoint of {step}, {wanted[:12]}…, is not here")
 
 
-def _models_beside(model: Path) -> Iterator[tuple[Path, str]]:
-    """Model folders around this one, with the hash of their weights."""
+def _models_beside(model: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Model folders around this one, with the hashes of weights and configuration."""
     above = [folder for folder in model.resolve().parents if folder.name == "models"]
     root = above[0] if above else model.resolve().parent
     for folder in sorted({*root.glob("*"), *root.glob("*/*")}):
         own = folder.resolve() == model.resolve()  # it may be a copy of the one before it, and proves nothing of that
         if not own and (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file():
-            yield (Path(os.path.relpath(folder)) if root.is_relative_to(Path.cwd()) else folder), sha256_file(folder / WEIGHTS)
+            yield (Path(os.path.relpath(folder)) if root.is_relative_to(Path.cwd()) else folder), model_fingerprint(folder)

@@ -1,6 +1,5 @@
 """A folder of shards that the processes of a machine share: never more than it may hold, each shard whole or not there."""
 
-import fcntl
 import hashlib
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from cavmae.dataset.tar import Shard
+from cavmae.locking import holding, try_lock
 from cavmae.storage import PARTIAL
 
 _UNUSED_S = 3600.0  # a shard that no process has asked for so long belongs to none that runs
@@ -57,7 +57,7 @@ class CacheFolder:
         What nobody uses is removed for it: first what this epoch does not need, then what it needs last (`needed`: file name to
         number of batch).
         """
-        with self._alone():
+        with holding(self.path):
             taken, files = 0, []
             for name, found in self._own().items():
                 tar = found.get(_TAR)
@@ -90,7 +90,7 @@ class CacheFolder:
         reserved = _reserved(place)
         handle = os.open(reserved, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not _locked(handle) or not os.fstat(handle).st_nlink:  # whoever held it may just have ended
+            if not try_lock(handle) or not os.fstat(handle).st_nlink:  # whoever held it may just have ended
                 yield None
                 return
             os.ftruncate(handle, 0)
@@ -98,7 +98,7 @@ class CacheFolder:
             try:
                 yield handle
             finally:
-                with self._alone():  # who counts sees the reservation or the shard
+                with holding(self.path):  # who counts sees the reservation or the shard
                     reserved.unlink(missing_ok=True)
         finally:
             os.close(handle)
@@ -119,15 +119,6 @@ class CacheFolder:
         for kind in self._own().get(name, {}):
             if kind.endswith(PARTIAL):
                 (self.path / f"{name}{kind}").unlink(missing_ok=True)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 class Mark:
@@ -160,21 +151,13 @@ def _reserved(place: Path) -> Path:
     return place.with_name(place.name + _RESERVED)
 
 
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _remove_if_unlocked(reserved: Path) -> bool:
     try:
         handle = os.open(reserved, os.O_RDWR)
     except FileNotFoundError:
         return True
     try:
-        if _locked(handle):
+        if try_lock(handle):
             reserved.unlink(missing_ok=True)
             return True
         return False

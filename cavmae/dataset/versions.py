@@ -5,7 +5,6 @@ DVC itself is not needed: its lock file says which objects make a version, and t
 
 import configparser
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from cavmae.dvc_objects import DvcObject
+from cavmae.dvc_objects import DvcObject, object_place
 from cavmae.errors import InputError
+from cavmae.git import git
 from cavmae.locations import StoredFolder
 from cavmae.stores import is_remote
 
@@ -49,7 +49,7 @@ def version_folder(version: str, tracked: str = "data/validated") -> Iterator[Pa
 
 def revisions() -> list[tuple[str, str]]:
     """Return the commits of all branches that changed dvc.lock here, with their times, the newest first."""
-    found = _git("log", "--all", "--format=%H%x09%cI", "--", _LOCK)
+    found = git("log", "--all", "--format=%H%x09%cI", "--", _LOCK)
     return [(commit, time) for commit, _, time in (line.partition("\t") for line in (found or "").splitlines() if line)]
 
 
@@ -67,10 +67,10 @@ def locked_outputs(revision: str) -> dict[str, str]:
 
 
 def _lock_at(revision: str) -> Any:
-    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if commit is None:
         raise InputError(f"{revision!r}: no folder, address or git revision of that name")
-    text = _git("show", f"{commit}:./{_LOCK}")
+    text = git("show", f"{commit}:./{_LOCK}")
     if text is None:
         raise InputError(f"revision {revision} has no {_LOCK} here; commit it after `dvc repro`")
     try:
@@ -86,9 +86,8 @@ def tracked_folder(revision: str, tracked: str) -> StoredFolder:
         raise InputError(f"revision {revision}: its {_LOCK} names no {tracked}")
     problems = []
     for place in _places():
-        location = f"{place}/files/md5/{md5[:2]}/{md5[2:]}"
         try:
-            return StoredFolder(location)
+            return StoredFolder(object_place(f"{place}/files/md5", md5))
         except InputError as error:
             problems.append(str(error))
     raise InputError(
@@ -99,7 +98,7 @@ def tracked_folder(revision: str, tracked: str) -> StoredFolder:
 
 def _places() -> Iterator[str]:
     """DVC's cache, then its remotes, the default one first."""
-    root = Path(_git("rev-parse", "--show-toplevel") or ".")
+    root = Path(git("rev-parse", "--show-toplevel") or ".")
     here = next((folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / ".dvc").is_dir()), root)
     settings = configparser.ConfigParser(interpolation=None, strict=False)
     try:
@@ -117,11 +116,3 @@ def _places() -> Iterator[str]:
 def _absolute(place: str, project: Path) -> str:
     """DVC takes what is relative from where its configuration lies."""
     return place.rstrip("/") if "://" in place else os.path.normpath(project / ".dvc" / place)
-
-
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None
-    return done.stdout.strip("\n")

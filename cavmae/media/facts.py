@@ -1,6 +1,6 @@
 """What there is to say about a clip after it was read: its facts and the oddities that were handled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 from av.container import InputContainer
@@ -54,24 +54,25 @@ def collect(film: Film | None, waveform: Waveform, reading: Reading, settings: C
     """Return the facts of a clip from its pictures and its int16 waveform [samples]; of a part that is missing, zeros."""
     tracks, sound = reading.tracks, reading.take.sound
     sound_end_s = len(waveform) / settings.sample_rate
+    sound_alone = MediaFacts(
+        duration_s=sound_end_s,
+        fps=0.0,
+        frames_decoded=0,
+        width=0,
+        height=0,
+        rotation=0,
+        video_codec="",
+        audio_codec=_codec(tracks.sound),
+        sample_rate=sound.sample_rate,
+        channels=sound.channels,
+        audio_s=sound.seconds,
+        level_dbfs=level_dbfs(waveform),
+        silence=silent_share(waveform, settings.sample_rate, settings.silence_dbfs),
+        frame_variance=0.0,
+        notes=tuple(sorted(tracks.notes)),
+    )
     if film is None:
-        return MediaFacts(
-            duration_s=sound_end_s,
-            fps=0.0,
-            frames_decoded=0,
-            width=0,
-            height=0,
-            rotation=0,
-            video_codec="",
-            audio_codec=_codec(tracks.sound),
-            sample_rate=sound.sample_rate,
-            channels=sound.channels,
-            audio_s=sound.seconds,
-            level_dbfs=level_dbfs(waveform),
-            silence=silent_share(waveform, settings.sample_rate, settings.silence_dbfs),
-            frame_variance=0.0,
-            notes=tuple(sorted(tracks.notes)),
-        )
+        return sound_alone
     film_end_s = min(film.end_s, reading.window.length_s)
     duration_s = max(sound_end_s, film_end_s)
     variance = variance_over_time(film.frames)
@@ -89,7 +90,8 @@ def collect(film: Film | None, waveform: Waveform, reading: Reading, settings: C
         "variable_frame_rate": not film.constant_rate,
     }
     notes = tracks.notes | {word for word, is_so in found.items() if is_so}
-    return MediaFacts(
+    return replace(
+        sound_alone,
         duration_s=duration_s,
         fps=film.fps,
         frames_decoded=len(film.times),
@@ -97,12 +99,6 @@ def collect(film: Film | None, waveform: Waveform, reading: Reading, settings: C
         height=high,
         rotation=film.orientation.degrees,
         video_codec=_codec(tracks.film),
-        audio_codec=_codec(tracks.sound),
-        sample_rate=sound.sample_rate,
-        channels=sound.channels,
-        audio_s=sound.seconds,
-        level_dbfs=level_dbfs(waveform),
-        silence=silent_share(waveform, settings.sample_rate, settings.silence_dbfs),
         frame_variance=variance,
         notes=tuple(sorted(notes | _length_notes(reading, duration_s, len(film.times)))),
     )

@@ -3,12 +3,13 @@
 import hashlib
 import os
 import re
-import subprocess
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cavmae.git import git
 from cavmae.models.folder import LINEAGE, model_fingerprint
 from cavmae.params import Section
 from cavmae.storage import read_json, sha256_file
@@ -47,9 +48,14 @@ def dataset_fingerprint(dataset: Path) -> dict[str, str]:
 @lru_cache(maxsize=1)
 def code_fingerprint() -> str:
     """Return the SHA-256 over the library's own source files."""
+    return sources_fingerprint({path.relative_to(_PACKAGE): path.read_bytes() for path in _PACKAGE.rglob("*.py")})
+
+
+def sources_fingerprint(sources: Mapping[Path, bytes]) -> str:
+    """Return the SHA-256 over source files, by their paths within the library."""
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted(sources):
+        digest.update(path.as_posix().encode() + b"\0" + sources[path])
     return digest.hexdigest()
 
 
@@ -59,17 +65,8 @@ def _git() -> dict[str, Any]:
     Without git, which no image has, what the image was built from; None where nobody says.
     """
 
-    def ask(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(_PACKAGE), *arguments], capture_output=True, text=True, timeout=30, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    status = ask("status", "--porcelain", "--untracked-files=no", "--", str(_PACKAGE))
-    commit = ask("rev-parse", "HEAD")
+    status = git("status", "--porcelain", "--untracked-files=no", "--", str(_PACKAGE), at=_PACKAGE)
+    commit = git("rev-parse", "HEAD", at=_PACKAGE)
     if commit is None and (built := re.fullmatch(r"([0-9a-f]{40})(-dirty)?", os.environ.get(COMMIT_VARIABLE, ""))):
         return {"commit": built[1], "clean": built[2] is None}
     # before the first commit there is nothing that a working copy could differ from

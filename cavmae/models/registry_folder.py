@@ -1,6 +1,5 @@
 """A registry in a folder: versions/<version>/, history.jsonl and champion.json."""
 
-import fcntl
 import os
 import re
 import shutil
@@ -13,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from cavmae.errors import InputError, StepFailed
+from cavmae.locking import try_lock
 from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, model_fingerprint
 from cavmae.models.registry import Champion, Entry, Registry, version_of
-from cavmae.storage import PARTIAL, read_json, remove_leftovers, replace_folder, write_json
+from cavmae.storage import PARTIAL, flush_file, read_json, remove_leftovers, replace_folder, write_json
 
 CHAMPION, HISTORY, VERSIONS, LOCK = "champion.json", "history.jsonl", "versions", ".lock"
 _OWN = re.compile(r"versions|history\.jsonl|champion\.json(\.[0-9]+\.partial)?|\.lock|\.gitignore|\.gitkeep|\.gitattributes")
@@ -97,12 +97,12 @@ class FolderRegistry(Registry):
         with replace_folder(folder) as partial:
             for name in names:
                 shutil.copyfile(model / name, partial / name)
-                _flush(partial / name)
+                flush_file(partial / name)
             _check_version(partial, weights, config, f"{model} changed while it was copied; run `cavmae compare` again")
             for name in names:
                 (partial / name).chmod(0o444)
-            _flush(partial)
-        _flush(self.folder / VERSIONS)
+            flush_file(partial)
+        flush_file(self.folder / VERSIONS)
         return version
 
     @contextmanager
@@ -113,7 +113,7 @@ class FolderRegistry(Registry):
         lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             deadline = time.monotonic() + wait_s
-            while not _locked(lock):
+            while not try_lock(lock):
                 if time.monotonic() >= deadline:
                     raise StepFailed(f"{self.folder}: another promotion is at work for more than {wait_s:g} s; try again later")
                 time.sleep(_POLL_S)
@@ -127,7 +127,7 @@ class FolderRegistry(Registry):
         if self.read_champion() != expected:
             return False
         write_json(self.folder / CHAMPION, champion.model_dump())
-        _flush(self.folder)
+        flush_file(self.folder)
         return True
 
     def append(self, entry: Entry, behind: int) -> bool:
@@ -164,20 +164,3 @@ def _check_version(folder: Path, weights: str, config: str, advice: str) -> None
     for name, wanted in ((WEIGHTS, weights), (CONFIG, config)):
         if files[name] != wanted:
             raise InputError(f"{folder}: its {name} is not the one that was compared; {advice}")
-
-
-def _locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _flush(path: Path) -> None:
-    """Have a file's content, or a folder's names, written to the disk."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

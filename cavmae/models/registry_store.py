@@ -3,10 +3,8 @@
 Only what is written on a condition decides: the manifest that makes a version whole, the entry with the next number, the pointer.
 """
 
-import fcntl
 import hashlib
 import logging
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from cavmae.errors import InputError
+from cavmae.locking import holding
 from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS
 from cavmae.models.registry import Champion, Entry, Registry, Sha256, Version, version_of
 from cavmae.storage import parse_json, replace_folder, sha256_file, sha256_json, to_json, work_folder
@@ -101,7 +100,8 @@ class StoreRegistry(Registry):
             raise InputError(f"{self.store.uri(f'{VERSIONS}/{version}')}: no such version")
         # any place will do: what lies in it is held against the manifest
         folder = work_folder("registry", sha256_json(self.store.location)[:16], version)
-        with _alone(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with holding(folder.parent):
             if folder.is_dir() and _files(folder) == manifest.files:
                 return folder
             with replace_folder(folder) as partial:
@@ -238,15 +238,3 @@ def _numbered(behind: int) -> str:
 def _files(folder: Path) -> dict[str, str]:
     """The SHA-256 of the files directly in a folder."""
     return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder of this machine, which ends with the process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cavmae.errors import InputError
 from cavmae.evaluation.params import CompareParams
 from cavmae.steps.step import Artifact, Step
+from cavmae.text_tables import aligned
 
 if TYPE_CHECKING:
     from cavmae.evaluation.comparison import Comparison
@@ -58,8 +59,7 @@ def as_text(found: "Comparison", params: CompareParams) -> str:
     if found.differences:
         one = found.differences[params.metric]
         rows.append(["difference", f"{one['difference']:+.4f}", f"{one['low']:+.4f} to {one['high']:+.4f}", "", ""])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(rows)
     lines.append(f"{len(found.clips):,} {params.split} clips of {found.groups:,} groups")
     return "\n".join([*lines, f"{'promote' if found.promote else 'keep the champion'}: {found.reason}"])
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cavmae.evaluation.params import RetrieveParams
 from cavmae.steps.step import Artifact, Step
+from cavmae.text_tables import aligned
 
 if TYPE_CHECKING:
     from cavmae.evaluation.gallery import Gallery
@@ -75,8 +76,7 @@ def as_text(gallery: "Gallery", params: RetrieveParams) -> str:
             bounds = [f"{figures[f'{key}_{side}']:.{digits}f}" for side in ("low", "high") if f"{key}_{side}" in figures]
             row.append(f"{figures[key]:.{digits}f}" + (f" ({bounds[0]} to {bounds[1]})" if bounds else ""))
         rows.append([*row, f"{figures['chance_r1']:.4f}"])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(aligned(rows))
 
 
 STEP = Step(

@@ -16,6 +16,7 @@ from cavmae.dataset.cache_folder import CacheFolder
 from cavmae.dataset.shard_cache import Need, ShardCache
 from cavmae.dataset.tar import Shard
 from cavmae.errors import InputError, StepFailed
+from cavmae.locking import holding
 from tests.dataset.remote import Remote
 from tests.threads import ended
 
@@ -45,7 +46,7 @@ def held(folder: Path) -> int:
 
 def taken(cache: ShardCache, remote: Remote) -> int:
     """Bytes of all files and of what is being read, at a moment when nothing is given room or removed."""
-    with cache._folder._alone():
+    with holding(cache.folder):
         sizes = {name.removesuffix(".tar"): SIZE for name in list(remote.reading)}
         for path in cache.folder.iterdir():
             with suppress(FileNotFoundError):

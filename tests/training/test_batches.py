@@ -1,6 +1,5 @@
 """Batches are a function of seed, epoch and clip alone: who stands beside a clip, and who computes it, changes nothing."""
 
-import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import torch
 from torch import Tensor
 
 from cavmae.dataset.loader import ClipSet
-from cavmae.dataset.shelf import Shelf
 from cavmae.errors import StepFailed
 from cavmae.features.augment import Augmentation, Draws
 from cavmae.features.fbank import FbankSettings
 from cavmae.training.batches import BatchBuilder, MaskSettings, TrainBatch
 from tests.s3_service import S3Service
-from tests.training.tiny import tiny
+from tests.training.tiny import on_s3, tiny
 
 MASKS = MaskSettings((2, 6), (4, 4), "tf", 0.75)
 
@@ -58,13 +56,7 @@ def test_a_clip_gets_the_same_draws_in_whatever_batch_it_stands(builder: BatchBu
 def test_a_batch_that_is_read_from_s3_is_the_one_that_is_read_here(
     builder: BatchBuilder, s3_server: S3Service, tmp_path: Path
 ) -> None:
-    here, remote = Shelf.beside(tiny().dataset), Shelf(f"s3://{s3_server.bucket()}/shards", {})
-    assert here is not None
-    for name in here.store.names():
-        if name.endswith(".tar") or f"{name.removesuffix('.json')}.tar" in here.store.names():
-            remote.store.put(name, Path(here.root) / name)
-    shutil.copytree(tiny().dataset, tmp_path / "validated")
-    remote.write_location(tmp_path / "validated")
+    _, remote = on_s3(f"s3://{s3_server.bucket()}/shards", tmp_path / "validated")
     clips = ClipSet(tmp_path / "validated").split("train")
     assert [clip.video_id for clip in clips] == [clip.video_id for clip in builder.clips]
     one, other = builder.build([3, 9, 20, 7], epoch=2), replace(builder, clips=clips).build([3, 9, 20, 7], epoch=2)

@@ -1,20 +1,18 @@
 """What reads the data, and from where, changes nothing in the weights: any readers, shards here or on S3."""
 
 import json
-import shutil
 import signal
 import threading
 from pathlib import Path
 
 import pytest
 
-from cavmae.dataset.shelf import Shelf
 from cavmae.errors import Interrupted
 from cavmae.stores_s3 import S3Store
 from cavmae.training.stepping import Stepper, Taken
 from tests.s3_service import S3Service
 from tests.threads import ended
-from tests.training.tiny import tiny, train
+from tests.training.tiny import on_s3, tiny, train
 
 # a buffer of fewer clips than the split has: shards one after another
 STREAMED = {"shuffle_buffer": 16, "batch_size": 5, "epochs": 2, "noise": "true", "roll": 4, "mask_mode": "tf"}
@@ -70,13 +68,7 @@ def test_a_stopped_run_continues_with_other_readers_in_the_middle_of_an_epoch(
 def test_shards_on_s3_give_the_same_weights_with_a_large_cache_a_small_one_and_none(
     tmp_path: Path, expected: bytes, s3_server: S3Service, monkeypatch: pytest.MonkeyPatch, room: int, kept: int
 ) -> None:
-    here, remote = Shelf.beside(tiny().dataset), Shelf(f"s3://{s3_server.bucket()}/shards", {})
-    assert here is not None
-    for name in here.store.names():
-        if name.endswith(".tar") or f"{name.removesuffix('.json')}.tar" in here.store.names():
-            remote.store.put(name, Path(here.root) / name)
-    shutil.copytree(tiny().dataset, tmp_path / "validated")
-    remote.write_location(tmp_path / "validated")
+    here, _ = on_s3(f"s3://{s3_server.bucket()}/shards", tmp_path / "validated")
     monkeypatch.setenv("CAVMAE_CACHE", str(tmp_path / "cache"))
     sizes = [Path(here.root, name).stat().st_size for name in here.store.names("train-") if name.endswith(".tar")]
     monkeypatch.setenv("CAVMAE_CACHE_GB", str((room + 0.5) * max(sizes) / 1e9 if room else 0))

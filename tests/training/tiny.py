@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from cavmae import steps
+from cavmae.dataset.shelf import Shelf
 from cavmae.params import load_section
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -116,6 +117,18 @@ def same_files(left: Path, right: Path) -> list[str]:
         if not all(file.is_file() for file in files) or files[0].read_bytes() != files[1].read_bytes():
             different.append(name.as_posix())
     return different
+
+
+def on_s3(root: str, dataset: Path) -> tuple[Shelf, Shelf]:
+    """Copy the tiny data set to `dataset` and its shards to `root`; return the shelves here and there."""
+    here, remote = Shelf.beside(tiny().dataset), Shelf(root, {})
+    assert here is not None
+    for name in here.store.names():
+        if name.endswith(".tar") or f"{name.removesuffix('.json')}.tar" in here.store.names():
+            remote.store.put(name, Path(here.root) / name)
+    shutil.copytree(tiny().dataset, dataset)
+    remote.write_location(dataset)
+    return here, remote
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from cavmae.dataset.sources.candidate import ELSEWHERE, Candidate, portable
 from cavmae.dataset.sources.stored import StoredFile, is_hidden, label_of, stem_of
-from cavmae.dvc_objects import FOLDER_ENDING, DvcObject, listed
+from cavmae.dvc_objects import FOLDER_ENDING, DvcObject, listed, object_place
 from cavmae.errors import InputError
 from cavmae.stores import is_remote
 
@@ -38,7 +38,7 @@ def read_dvc(source: str) -> list[Candidate]:
     candidates = []
     for file in listed(found, f"source {source}"):
         if not is_hidden(file.path):
-            stored = StoredFile(file.path, found.place(file.md5, root), None, file.md5, file.md5)
+            stored = StoredFile(file.path, object_place(root, file.md5), None, file.md5, file.md5)
             where = f"{name}, {file.path}"
             candidates.append((file.path, Candidate(stem_of(file.path), ELSEWHERE, label_of(file.path), where, stored=stored)))
     if not candidates:

@@ -1,0 +1,41 @@
+"""DAG `cavmae_new_data`: look whether the sources have changed since the last training, and say so once."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from dags.data import ANNOUNCED, CRON, DATA, RETRIES, TRAINED, VERSION
+from dags.project import Command, Project
+
+
+@dag(
+    dag_id="cavmae_new_data",
+    schedule=CRON,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args={**RETRIES, "retry_delay": timedelta(minutes=1), "execution_timeout": timedelta(hours=2)},
+    tags=["cavmae"],
+    doc_md=__doc__,
+)
+def new_data() -> None:
+    """One task, whose event starts the retraining."""
+
+    @task(inlets=[DATA], outlets=[DATA])
+    def look(asset_state_store: Any = None, outlet_events: Any = None) -> str:
+        """Tell of the sources' version, unless it was trained on or told of before."""
+        version = Command(Project.of_variables(), ["-m", "cavmae", "data", "version"], {}, print).output().strip()
+        state = asset_state_store[DATA]
+        known = {key: state.get(key) for key in (TRAINED, ANNOUNCED)}
+        if version in known.values():
+            raise AirflowSkipException(f"the data is still version {version}")
+        outlet_events[DATA].extra = {VERSION: version}
+        state.set(ANNOUNCED, version)
+        return version
+
+    look()
+
+
+new_data()

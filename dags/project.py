@@ -1,0 +1,97 @@
+"""The checkout that a worker trains in, and running its commands: Airflow's own environment needs nothing of the project's."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow.sdk import Variable
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+PROJECT, PYTHON = "cavmae_project", "cavmae_python"  # Airflow variables
+_WRONG_INPUT = 2
+_PATIENCE_S = 60.0  # how long a command that was asked to stop may take to save its state
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where the commands run, and by which Python."""
+
+    folder: Path
+    python: Path
+
+    @classmethod
+    def of_variables(cls) -> "Project":
+        """As the Airflow variables say; the checkout that these DAGs lie in, and its .venv, where they say nothing."""
+        here = Path(__file__).resolve().parent.parent
+        folder = Path(Variable.get(PROJECT, default=str(here)))
+        python = Path(Variable.get(PYTHON, default=str(folder / ".venv" / "bin" / "python")))
+        if not (folder / "dvc.yaml").is_file():
+            raise AirflowFailException(f"{folder}: holds no dvc.yaml; set the Airflow variable {PROJECT} to a checkout")
+        if not python.is_file():
+            raise AirflowFailException(f"{python}: no such file; run `make setup` there, or set the Airflow variable {PYTHON}")
+        return cls(folder, python)
+
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        """The variables of a command: without Airflow's, with the project's own programs first."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "_AIRFLOW", "PYTHON"))}
+        return kept | {"PATH": f"{self.python.parent}{os.pathsep}{kept.get('PATH', '')}", "PYTHONUNBUFFERED": "1", **more}
+
+
+class Command:
+    """A command of the project in a process group of its own, whose words go to the task's log."""
+
+    def __init__(self, project: Project, words: list[str], more: Mapping[str, str], say: Callable[[str], None]) -> None:
+        self._say = say
+        self._process = subprocess.Popen(
+            [str(project.python), *words],
+            cwd=project.folder,
+            env=project.environment(more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+
+    def output(self) -> str:
+        """Wait for the end; return what it printed.
+
+        Raises AirflowFailException where its input is wrong, which no retry mends, and AirflowException where it failed; both
+        with its last words.
+        """
+        last = ""
+
+        def tell() -> None:
+            nonlocal last
+            assert self._process.stderr is not None
+            for line in self._process.stderr:
+                if line.strip():
+                    last = line.strip()
+                    self._say(last)
+
+        teller = threading.Thread(target=tell)
+        teller.start()
+        assert self._process.stdout is not None
+        found = self._process.stdout.read()
+        code = self._process.wait()
+        teller.join()
+        if code == 0:
+            return found
+        kind = AirflowFailException if code == _WRONG_INPUT else AirflowException
+        raise kind(f"exit code {code}: {last or 'it said nothing'}")
+
+    def stop(self) -> None:
+        """Ask all its processes to stop, give them time to save their state, then end what is left."""
+        for word, patience in ((signal.SIGTERM, _PATIENCE_S), (signal.SIGKILL, None)):
+            try:
+                os.killpg(self._process.pid, word)
+                self._process.wait(patience)
+                return
+            except ProcessLookupError:
+                return
+            except subprocess.TimeoutExpired:
+                continue

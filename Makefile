@@ -4,12 +4,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 REFERENCE_ENV := .venv-reference
+AIRFLOW_ENV := .venv-airflow
 STAMP := $(VENV)/.installed
 UV := uv==0.9.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-docker lint types engine engine-down images sbom few-labels control reference-env benchmarks \
+.PHONY: help setup demo test test-slow test-docker test-airflow airflow lint types engine engine-down images sbom few-labels control reference-env benchmarks \
 	benchmarks-gpu requirements clean
 
 help: ## list the verbs
@@ -39,6 +40,18 @@ test-slow: $(STAMP) ## run the slow tests, and those over real media where there
 
 test-docker: $(STAMP) ## run the tests in containers (after `make engine images`)
 	pytest -q -m docker
+
+test-airflow: $(STAMP) $(AIRFLOW_ENV)/.installed ## run the tests with a real Airflow
+	pytest -q -m airflow
+
+airflow: $(STAMP) $(AIRFLOW_ENV)/.installed ## start Airflow here with the DAGs: http://localhost:8080, password shown once, Ctrl-C ends it
+	$(AIRFLOW_ENV)/bin/python -m dags.standalone
+
+$(AIRFLOW_ENV)/.installed: requirements/airflow.txt | $(STAMP)
+	test -x $(AIRFLOW_ENV)/bin/python || "$(PYTHON)" -m venv $(AIRFLOW_ENV)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(AIRFLOW_ENV)/bin/python -r requirements/airflow.txt || \
+		$(AIRFLOW_ENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/airflow.txt
+	touch $@
 
 engine: ## start a container engine where none answers
 	docker/engine.sh up
@@ -86,6 +99,7 @@ requirements: $(STAMP) ## pin the requirements anew from requirements/*.in
 		uv pip compile --quiet --no-header --python-version 3.11 -c requirements/dev.txt requirements/$$group.in \
 			-o requirements/$$group.txt || exit 1; \
 	done
+	uv pip compile --quiet --no-header --python-version 3.11 requirements/airflow.in -o requirements/airflow.txt
 	uv pip compile --quiet --no-header --python-version 3.11 -c requirements/dev.txt requirements/reference.in \
 		-o requirements/reference.txt
 

@@ -3,20 +3,20 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.sdk import dag, task
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dags.data import ANNOUNCED, CRON, DATA, RETRIES, TRAINED, VERSION
+from dags.data import ANNOUNCED, CRON, DATA, DELIVERY, RETRIES, TRAINED, VERSION
 from dags.project import Command, Project
 
 
 @dag(
     dag_id="cavmae_new_data",
-    schedule=CRON,
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable(CRON, timezone="UTC"), assets=[DELIVERY]),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    default_args={**RETRIES, "retry_delay": timedelta(minutes=1), "execution_timeout": timedelta(hours=2)},
+    default_args={**RETRIES, "execution_timeout": timedelta(hours=2)},
     tags=["cavmae"],
     doc_md=__doc__,
 )

@@ -1,5 +1,6 @@
 """The checkout that a worker trains in, and running its commands: Airflow's own environment needs nothing of the project's."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,11 +8,13 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import Variable
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 PROJECT, PYTHON = "cavmae_project", "cavmae_python"  # Airflow variables
+Say = Callable[[str], None]
 _WRONG_INPUT = 2
 _PATIENCE_S = 60.0  # how long a command that was asked to stop may take to save its state
 
@@ -44,7 +47,7 @@ class Project:
 class Command:
     """A command of the project in a process group of its own, whose words go to the task's log."""
 
-    def __init__(self, project: Project, words: list[str], more: Mapping[str, str], say: Callable[[str], None]) -> None:
+    def __init__(self, project: Project, words: list[str], more: Mapping[str, str], say: Say) -> None:
         self._say = say
         self._process = subprocess.Popen(
             [str(project.python), *words],
@@ -83,6 +86,10 @@ class Command:
             return found
         kind = AirflowFailException if code == _WRONG_INPUT else AirflowException
         raise kind(f"exit code {code}: {last or 'it said nothing'}")
+
+    def answer(self) -> Any:
+        """Wait for the end; return what it printed, from JSON. Raises as `output`."""
+        return json.loads(self.output())
 
     def stop(self) -> None:
         """Ask all its processes to stop, give them time to save their state, then end what is left."""

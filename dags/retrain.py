@@ -8,15 +8,35 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, task
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.task.trigger_rule import TriggerRule
 
-from dags.data import ANNOUNCED, DATA, POOL, RETRIES, TRAINED
-from dags.kubeflow import KubeflowRunOperator, has_kubeflow
+from dags.data import ANNOUNCED, DATA, POLL_S, POOL, RETRIES, TRAINED
+from dags.kubeflow import KubeflowRunOperator
+from dags.kubeflow_commands import has_kubeflow
 from dags.operators import CavmaeOperator
 from dags.project import Command, Project
 
 CANDIDATE, DECISION = "models/final", "metrics/decision.json"
-_REGISTRY, _RUN = "{{ params.registry }}", "{{ run_id }}"
+_RUN, _REGISTRY = "{{ run_id }}", "{{ params.registry or var.value.get('cavmae_registry', 'models/registry') }}"
+_SETTINGS = "{{ var.value.get('cavmae_settings', '') }}"
+_FORM = {
+    "registry": Param("", type="string", description="folder or s3://bucket/prefix; empty: the variable cavmae_registry"),
+    "rule": Param("", type="string", enum=["", "interval", "point", "not_worse"], description="empty: as params.yaml says"),
+    "margin": Param(None, type=["null", "number"], description="in units of the metric; empty: as params.yaml says"),
+    "fields": Param([], type="array", description="Kubeflow: fields of the pipeline's form, each key=value"),
+    "overrides": Param([], type="array", description="Kubeflow: other parameters of steps, each step.key=value"),
+}
+
+
+def _given(key: str, before: str = "") -> str:
+    """A word `key=value` where the form has a value, else an empty one, which is left out."""
+    return f"{{% if params.{key} not in (None, '') %}}{before}{key}={{{{ params.{key} }}}}{{% endif %}}"
+
+
+def _lines(key: str) -> str:
+    """The form's list of that key, a line each."""
+    return f"{{{{ params.{key} | join('\n') }}}}"
 
 
 def _cavmae(*words: str) -> str:
@@ -29,15 +49,8 @@ def _cavmae(*words: str) -> str:
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    default_args={**RETRIES, "retry_delay": timedelta(minutes=5), "execution_timeout": timedelta(days=3)},
-    params={
-        "registry": Param("models/registry", type="string", minLength=1, description="folder, or s3://bucket/prefix"),
-        "rule": Param(
-            "interval", type="string", enum=["interval", "point", "not_worse"], description="when a candidate is better"
-        ),
-        "margin": Param(0.0, type="number", description="by how much, in units of compare.metric"),
-        "overrides": Param("", type="string", description="Kubeflow: parameters of steps, lines of step.key=value"),
-    },
+    default_args={**RETRIES, "execution_timeout": timedelta(days=3)},
+    params=_FORM,
     tags=["cavmae"],
     doc_md=__doc__,
 )
@@ -58,41 +71,41 @@ def retrain() -> None:
     run_id = {"CAVMAE_RUN_ID": _RUN}
     validate = CavmaeOperator(task_id="validate", words=["-m", "pipelines.dvc_repro", "validate"], environment=run_id)
     train = CavmaeOperator(task_id="train", words=["-m", "pipelines.dvc_repro"], environment=run_id, pool=POOL)
-    rule = ["--rule", "{{ params.rule }}", "--margin", "{{ params.margin }}"]
     files = ["--candidate", CANDIDATE, "--registry", _REGISTRY, "--decision", DECISION]
-    compare = CavmaeOperator(task_id="compare", words=["-m", "cavmae", "compare", *files, *rule])
+    settings = [_given(key, "--set=") for key in ("rule", "margin")]
+    compare = CavmaeOperator(task_id="compare", words=["-m", "cavmae", "compare", *files, *settings])
     promote = CavmaeOperator(task_id="promote", words=["-m", "cavmae", "promote", *files, "--run-id", _RUN])
     kubeflow = KubeflowRunOperator(
         task_id="kubeflow",
         name="cavmae-retrain",
-        values=[
-            f"registry={_REGISTRY}",
-            "rule={{ params.rule }}",
-            "margin={{ params.margin }}",
-            "overrides={{ params.overrides }}",
-        ],
+        values=[f"registry={_REGISTRY}", _given("rule"), _given("margin")],
+        fields=_lines("fields"),
+        overrides=_lines("overrides"),
+        settings=_SETTINGS,
         run_name=f"airflow {_RUN}",
         limit=timedelta(days=3),
+        every_s=POLL_S,
         pool=POOL,
     )
 
     @task(inlets=[DATA], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    def report(version: str, asset_state_store: Any = None, ti: Any = None, run_id: Any = None, params: Any = None) -> str:
+    def report(version: str, registry: str, asset_state_store: Any = None, ti: Any = None, run_id: Any = None) -> str:
         """Read what became of the candidate from the registry's history, and keep which version was trained on."""
         run = ti.xcom_pull(task_ids="kubeflow") or run_id
-        history = json.loads(_cavmae("history", "--registry", params["registry"], "--json"))["history"]
+        history = json.loads(_cavmae("history", "--registry", registry, "--json"))["history"]
         entry = next((entry for entry in reversed(history) if entry["run_id"] == run), None)
         if entry is None:
-            raise ValueError(f"{params['registry']} tells of no run {run}")
+            raise ValueError(f"{registry} tells of no run {run}")
         asset_state_store[DATA].set(TRAINED, version)
         return f"{entry['outcome']} {entry['to_version']}, candidate {entry['candidate']}: {entry['reason']}"
 
-    @task(inlets=[DATA], trigger_rule=TriggerRule.ONE_FAILED)
+    @task(inlets=[DATA], trigger_rule=TriggerRule.ONE_FAILED, on_failure_callback=None)
     def let_go(asset_state_store: Any = None) -> None:
-        """After a failure the next look tells of this version again."""
+        """After a failure the next look tells of this version again. It fails itself: a run is what its last tasks are."""
         asset_state_store[DATA].delete(ANNOUNCED)
+        raise AirflowFailException("the retraining has failed; the next look at the data starts it again")
 
-    told = report(version)
+    told = report(version, _REGISTRY)
     version >> chosen >> [validate, kubeflow]
     validate >> train >> compare >> promote >> told
     kubeflow >> told

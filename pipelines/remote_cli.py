@@ -44,7 +44,9 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     status.add_argument("run_id", nargs="?", metavar="RUN_ID")
     _add_waiting(status)
     cancel = _command(commands, "cancel", _cancel, "end a run")
-    cancel.add_argument("run_id", metavar="RUN_ID")
+    which = cancel.add_mutually_exclusive_group(required=True)
+    which.add_argument("run_id", nargs="?", metavar="RUN_ID")
+    which.add_argument("--run-name", metavar="NAME", help="the newest run of this name, in place of an id")
     for command in (submit, schedule, status, cancel):
         command.add_argument("--json", action="store_true", help="print JSON")
         add_access_options(command)
@@ -159,9 +161,10 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    from pipelines.runs import cancel
+    from pipelines.runs import cancel, id_of_name
 
-    run = cancel(_api(options), options.run_id)
+    api = _api(options)
+    run = cancel(api, options.run_id or id_of_name(api, options.run_name))
     _show(run, options)
     return 0
 

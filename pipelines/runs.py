@@ -101,6 +101,14 @@ def wait_for(api: Kubeflow, run_id: str, every_s: float, clock: Any = time.monot
         api.connection.pause(every_s)
 
 
+def id_of_name(api: Kubeflow, name: str) -> str:
+    """Return the id of the newest run of that name; raises InputError where there is none."""
+    runs = api.runs(1, name=name)
+    if not runs:
+        raise InputError(f"no run of the name {name!r} is there")
+    return str(runs[0].get("run_id") or "")
+
+
 def cancel(api: Kubeflow, run_id: str) -> Run:
     """Ask for a run to be ended and return it as it is then; one that is over stays as it is."""
     run = look_up(api, run_id, logs=False)

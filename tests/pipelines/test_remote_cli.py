@@ -300,6 +300,19 @@ def test_cancel(fake: FakeKubeflow, command: Command) -> None:
     assert code == 2 and "no run r2" in err
 
 
+def test_cancel_by_name(fake: FakeKubeflow, command: Command) -> None:
+    fake.runs["r1"] = run_of()
+    assert command("cancel", "--run-name", "night")[0] == 0
+    assert fake.writes() == [f"POST {API}/runs/r1:terminate"]
+    for words, said in (
+        (["--run-name", "day"], "no run of the name 'day'"),
+        ([], "RUN_ID"),
+        (["r1", "--run-name", "night"], "RUN_ID"),
+    ):
+        code, _, err = command("cancel", *words)
+        assert code == 2 and said in err
+
+
 @pytest.mark.parametrize(("mood", "code"), [(401, 2), (403, 2), (404, 2), (500, 1), (503, 1), ("drop", 1)])
 @pytest.mark.parametrize("words", [["status"], ["status", "r1"], ["cancel", "r1"], ["schedule", "cavmae-retrain", "--off"]])
 def test_a_kubeflow_in_a_bad_mood_is_one_line_and_an_exit_code(

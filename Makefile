@@ -10,8 +10,8 @@ UV := uv==0.9.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-docker test-airflow airflow lint types engine engine-down images sbom few-labels control reference-env benchmarks \
-	benchmarks-gpu requirements clean
+.PHONY: help setup demo test test-slow test-docker test-airflow airflow lint types engine engine-down images sbom few-labels control \
+	reference-env benchmarks benchmarks-gpu requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ test-docker: $(STAMP) ## run the tests in containers (after `make engine images`
 	pytest -q -m docker
 
 test-airflow: $(STAMP) $(AIRFLOW_ENV)/.installed ## run the tests with a real Airflow
-	pytest -q -m airflow
+	pytest -q -n 2 --dist loadfile -m airflow
 
 airflow: $(STAMP) $(AIRFLOW_ENV)/.installed ## start Airflow here with the DAGs: http://localhost:8080, password shown once, Ctrl-C ends it
 	$(AIRFLOW_ENV)/bin/python -m dags.standalone

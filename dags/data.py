@@ -11,6 +11,7 @@ DELIVERY = Asset(name="cavmae_delivery", uri="cavmae://delivery")  # its event, 
 DATA = Asset(name="cavmae_data", uri="cavmae://data")  # its event: there is something new to train on
 ANNOUNCED, TRAINED = "announced", "trained"  # what the asset's state keeps: the versions last told of, and last trained on
 VERSION = "version"  # in what comes with an event
+AGAIN_S = 6 * 86400.0  # a version that was told of, and not trained on by then, is told of again: events of a paused DAG are lost
 # what is read where the DAG files are parsed, from the environment of Airflow
 CRON = os.environ.get("CAVMAE_CHECK_CRON", "0 3 * * 1")  # when to look for new data: Mondays at 3
 POOL = os.environ.get("CAVMAE_GPU_POOL", "default_pool")  # of the task that trains

@@ -1,12 +1,13 @@
 """DAG `cavmae_new_data`: look whether the sources have changed since the last training, and say so once."""
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dags.data import ANNOUNCED, CRON, DATA, DELIVERY, RETRIES, TRAINED, VERSION
+from dags.data import AGAIN_S, ANNOUNCED, CRON, DATA, DELIVERY, RETRIES, TRAINED, VERSION
 from dags.project import Command, Project
 
 
@@ -25,14 +26,16 @@ def new_data() -> None:
 
     @task(inlets=[DATA], outlets=[DATA])
     def look(asset_state_store: Any = None, outlet_events: Any = None) -> str:
-        """Tell of the sources' version, unless it was trained on or told of before."""
+        """Tell of the sources' version, unless it was trained on or told of in the last days."""
         version = Command(Project.of_variables(), ["-m", "cavmae", "data", "version"], {}, print).output().strip()
         state = asset_state_store[DATA]
-        known = {key: state.get(key) for key in (TRAINED, ANNOUNCED)}
-        if version in known.values():
-            raise AirflowSkipException(f"the data is still version {version}")
+        if version == state.get(TRAINED):
+            raise AirflowSkipException(f"the data is still version {version}, which was trained on")
+        told = state.get(ANNOUNCED) or {}
+        if version == told.get("version") and time.time() - told["at"] < AGAIN_S:
+            raise AirflowSkipException(f"version {version} was told of; its retraining is on its way")
         outlet_events[DATA].extra = {VERSION: version}
-        state.set(ANNOUNCED, version)
+        state.set(ANNOUNCED, {"version": version, "at": time.time()})
         return version
 
     look()

@@ -100,7 +100,7 @@ def retrain() -> None:
         return f"{entry['outcome']} {entry['to_version']}, candidate {entry['candidate']}: {entry['reason']}"
 
     @task(inlets=[DATA], trigger_rule=TriggerRule.ONE_FAILED, on_failure_callback=None)
-    def let_go(asset_state_store: Any = None) -> None:
+    def give_back(asset_state_store: Any = None) -> None:
         """After a failure the next look tells of this version again. It fails itself: a run is what its last tasks are."""
         asset_state_store[DATA].delete(ANNOUNCED)
         raise AirflowFailException("the retraining has failed; the next look at the data starts it again")
@@ -109,7 +109,7 @@ def retrain() -> None:
     version >> chosen >> [validate, kubeflow]
     validate >> train >> compare >> promote >> told
     kubeflow >> told
-    [version, chosen, validate, train, compare, promote, kubeflow, told] >> let_go()
+    [version, chosen, validate, train, compare, promote, kubeflow, told] >> give_back()
 
 
 retrain()

@@ -19,6 +19,7 @@ from tests.conftest import REPOSITORY
 ENVIRONMENT = REPOSITORY / ".venv-airflow"
 PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _PATIENCE_S = 180.0
+_SOON = ("ORPHANED_TASKS_CHECK_INTERVAL", "SCHEDULER_HEALTH_CHECK_THRESHOLD", "TASK_INSTANCE_HEARTBEAT_TIMEOUT")
 
 
 class Airflow:
@@ -35,8 +36,9 @@ class Airflow:
         self._environment = kept | environment(home, self.port, project)
         self._environment["PATH"] = f"{ENVIRONMENT / 'bin'}{os.pathsep}{os.environ['PATH']}"
         self._environment |= {"AIRFLOW_VAR_CAVMAE_PYTHON": sys.executable, "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
-        self._environment |= {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30", "CAVMAE_RETRY_S": "5"}
-        self._environment |= {"CAVMAE_CHECK_CRON": "0 0 1 1 *", **more}
+        # what a lost scheduler ran is taken over within seconds, not minutes
+        self._environment |= {f"AIRFLOW__SCHEDULER__{name}": "20" for name in _SOON}
+        self._environment |= {"CAVMAE_RETRY_S": "5", "CAVMAE_CHECK_CRON": "0 0 1 1 *", **more}
 
     def start(self) -> None:
         """Make the database and start all parts; return when they are healthy."""

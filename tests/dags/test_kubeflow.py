@@ -116,7 +116,7 @@ def test_new_data_is_one_run_whatever_is_lost_meanwhile(
     assert [entry["run_id"] for entry in history(project, root / "registry")] == list(kubeflow.runs)
     assert airflow.result(RETRAIN, run, "report").startswith("promoted ")
     tasks = airflow.tasks(RETRAIN, run)
-    assert {tasks[name] for name in ("validate", "train", "compare", "promote", "let_go")} == {"skipped"}
+    assert {tasks[name] for name in ("validate", "train", "compare", "promote", "give_back")} == {"skipped"}
     look = airflow.trigger("cavmae_new_data")
     assert airflow.tasks("cavmae_new_data", look["dag_run_id"]) == {"look": "skipped"}
 

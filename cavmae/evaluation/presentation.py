@@ -10,7 +10,8 @@ import pyarrow as pa
 from cavmae.dataset.loader import ClipRecord, ClipSet
 from cavmae.dataset.records import decode_waveform, frame_count
 from cavmae.dataset.schema import QUARANTINE, read_rows, write_table
-from cavmae.evaluation.curves import confusion_matrix, confusion_rows, curve_points, write_rows
+from cavmae.evaluation.curves import confusion_matrix, confusion_rows, curve_points, pooled_roc, write_rows
+from cavmae.evaluation.document import summary_figures
 from cavmae.evaluation.evaluator import Evaluation
 from cavmae.evaluation.examples import Example, choose_examples, log_mel_to_see
 from cavmae.evaluation.metrics import classification
@@ -18,7 +19,7 @@ from cavmae.evaluation.params import EvaluateParams
 from cavmae.evaluation.report import Report, write_report
 from cavmae.models.lineage import code_commit, dataset_fingerprint
 from cavmae.outputs import Written
-from cavmae.storage import replace_folder
+from cavmae.storage import replace_folder, write_json
 
 PREDICTIONS = pa.schema(
     [
@@ -31,19 +32,25 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-
-PLOTS = Written("evaluate", ("confusion.json", "pr.tsv", "roc.tsv", "predictions.parquet"), lambda folder: True)
+_PLOTS = ("confusion.json", "pr.tsv", "roc.tsv", "roc_all.tsv", "summary.json", "predictions.parquet")
+PLOTS = Written("evaluate", _PLOTS, lambda folder: True)
 
 
 def write_plots(folder: Path, evaluation: Evaluation, data: ClipSet) -> None:
-    """Write what `dvc plots` draws: confusion.json, pr.tsv and roc.tsv of the first model, and predictions.parquet of all."""
+    """Write what DVC compares: summary.json, and of the first model confusion.json and the curves; and everyone's predictions.
+
+    pr.tsv and roc.tsv have a curve for each class, roc_all.tsv the one over all pairs of clip and class.
+    """
     labels = [label.display_name for label in data.labels]
     with replace_folder(folder) as partial:
+        if summary := summary_figures(evaluation.metrics):
+            write_json(partial / "summary.json", summary)
         for name, scores in list(evaluation.scores.items())[:1]:
             write_rows(partial / "confusion.json", confusion_rows(evaluation.targets, scores, labels))
             points = curve_points(evaluation.targets, scores, labels)
             write_rows(partial / "pr.tsv", [{"model": name, **row} for row in points["pr"]])
             write_rows(partial / "roc.tsv", [{"model": name, **row} for row in points["roc"]])
+            write_rows(partial / "roc_all.tsv", [{"model": name, **row} for row in pooled_roc(evaluation.targets, scores)])
         rows = (
             {
                 "video_id": clip.video_id,

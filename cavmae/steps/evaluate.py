@@ -64,7 +64,7 @@ STEP = Step(
     ),
     outputs=(
         Artifact("metrics", "metrics/evaluation.json", "figures for machines"),
-        Artifact("plots", "metrics/plots", "folder of plots for dvc, and of every clip's scores"),
+        Artifact("plots", "metrics/plots", "folder of what dvc compares (plots, summary), and of every clip's scores"),
         Artifact("report", "reports/report.html", "the report for people"),
     ),
     image="train",

@@ -106,7 +106,8 @@ def test_plots_show_columns_of_files_that_stages_write(tmp_path: Path) -> None:
     data, model = ClipSet(tiny().dataset), tiny().classifier()
     write_plots(tmp_path / "plots", evaluate_models(data, [model], None, params("evaluate", replicates=0)), data)
     outputs = set().union(*(paths(stage.get("outs", [])) for stage in STAGES.values()))
-    for plot in yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["plots"]:
+    document = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
+    for plot in document["plots"]:
         for settings in plot.values():
             for file, columns in settings["y"].items():
                 assert held(file, outputs), file
@@ -117,3 +118,5 @@ def test_plots_show_columns_of_files_that_stages_write(tmp_path: Path) -> None:
                 )
                 wanted = [settings["x"], *(columns if isinstance(columns, list) else [columns])]
                 assert set(wanted) <= set(written), f"{file} has no {set(wanted) - set(written)}"
+    assert document["metrics"] and all(held(file, outputs) for file in document["metrics"])
+    assert all((tmp_path / "plots" / Path(file).name).is_file() for file in document["metrics"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,10 @@ def test_plots_are_of_the_first_model_and_predictions_of_all(tmp_path: Path, dat
             points = list(csv.DictReader(file, delimiter="\t"))
         assert {row["model"] for row in points} == {"multimodal"} and len(points) >= 16
         assert all(0 <= float(row[column]) <= 1 for row in points for column in columns)
+    with (tmp_path / "plots" / "roc_all.tsv").open() as file:
+        points = [(float(row["fpr"]), float(row["tpr"])) for row in csv.DictReader(file, delimiter="\t")]
+    assert points[0] == (0, 0) and points[-1] == (1, 1), "one curve, which `dvc plots` draws as one line"
+    assert all(left[0] <= right[0] and left[1] <= right[1] for left, right in pairwise(points))
 
 
 def test_plots_of_nothing_are_an_empty_table(tmp_path: Path, data: ClipSet) -> None:

@@ -70,12 +70,22 @@ def test_a_second_run_gives_the_same_bytes(done: Path, tmp_path: Path) -> None:
 def test_the_plots_are_there_with_every_clip(done: Path) -> None:
     import pyarrow.parquet as pq
 
-    assert {path.name for path in (done / "plots").iterdir()} == {"confusion.json", "pr.tsv", "roc.tsv", "predictions.parquet"}
+    assert {path.name for path in (done / "plots").iterdir()} == {
+        *("confusion.json", "pr.tsv", "roc.tsv", "roc_all.tsv", "summary.json", "predictions.parquet")
+    }
     assert len(json.loads((done / "plots" / "confusion.json").read_text())) > 0
     rows = pq.read_table(done / "plots" / "predictions.parquet").to_pylist()
     assert len(rows) == 5 * 8 and {row["model"] for row in rows} == MODELS
     assert all(len(row["scores"]) == 8 and row["predicted"] for row in rows)
     assert all(sum(row["scores"]) == pytest.approx(1, abs=1e-5) for row in rows)
+
+
+def test_the_summary_is_short_and_says_what_the_figures_say(done: Path) -> None:
+    summary = json.loads((done / "plots" / "summary.json").read_text())
+    figures = json.loads((done / "evaluation.json").read_text())["test"]
+    wanted = {name: {key: figures[name][key] for key in ("accuracy", "mAP")} for name in ("multimodal", "audio", "video")}
+    ways = {way: {"r1": values["r1"]} for way, values in figures["retrieval"].items()}
+    assert summary == wanted | ways and len(ways) == 2
 
 
 def test_the_report_is_one_file_without_links_to_elsewhere(done: Path) -> None:

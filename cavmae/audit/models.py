@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cavmae.audit.findings import Audit
 from cavmae.audit.line import Link
@@ -10,7 +11,7 @@ from cavmae.errors import InputError, StepFailed
 from cavmae.models.folder import CONFIG, EPOCHS, LINEAGE, WEIGHTS, model_fingerprint
 from cavmae.models.registries import open_registry
 from cavmae.models.registry import version_of
-from cavmae.storage import sha256_file
+from cavmae.storage import read_json, sha256_file
 
 METRICS = "metrics.json"
 _COPIES = {"package"}  # steps that hand weights and configuration on as they are
@@ -57,11 +58,40 @@ def _check_registry(audit: Audit, model: Path, own: dict[str, str], location: st
         audit.add("registry", f"{location}, version {version}", "broken", str(error))
         return
     standing = "the champion" if champion is not None and champion.version == version else "an earlier champion"
-    for name in (WEIGHTS, CONFIG, LINEAGE, METRICS):
+    by = f"{location}, {standing}"
+    for name in (WEIGHTS, CONFIG, METRICS):
         if name in kept and (model / name).is_file():
-            audit.compare(
-                "registry", str(model / name), own.get(name) or sha256_file(model / name), kept[name], f"{location}, {standing}"
-            )
+            audit.compare("registry", str(model / name), own.get(name) or sha256_file(model / name), kept[name], by)
+    if LINEAGE in kept:
+        _check_kept_lineage(audit, model / LINEAGE, folder / LINEAGE, by)
+
+
+def _check_kept_lineage(audit: Audit, path: Path, kept: Path, by: str) -> None:
+    """The model may have been promoted before or after it was packaged: the one lineage then stands within the other."""
+    if sha256_file(path) != sha256_file(kept):
+        ours, theirs = _read_or_none(path), _read_or_none(kept)
+        if theirs is not None and theirs in _copied(ours):
+            audit.add("registry", str(path), "proved", f"{by}, but for the last step")
+            audit.add("registry", f"{path}, step {ours['step']}", "claimed", f"{by} is the model before it")
+            return
+        if ours is not None and ours in _copied(theirs):
+            audit.add("registry", str(path), "proved", f"{by}, a copy of it")
+            return
+    audit.compare("registry", str(path), sha256_file(path), sha256_file(kept), by)
+
+
+def _read_or_none(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except InputError:
+        return None
+
+
+def _copied(lineage: Any) -> list[Any]:
+    """The lineages of the models that a lineage's last step handed on as they were."""
+    if not isinstance(lineage, dict) or lineage.get("step") not in _COPIES or not isinstance(lineage.get("parents"), dict):
+        return []
+    return [parent.get("lineage") for parent in lineage["parents"].values() if isinstance(parent, dict)]
 
 
 def _check_ancestors(audit: Audit, line: list[Link], model: Path) -> None:

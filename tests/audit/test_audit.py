@@ -221,6 +221,26 @@ def videos(project: Path, **changed: str) -> None:
     rewrite(project, everywhere)
 
 
+def test_a_champion_that_was_promoted_before_or_after_packaging_vouches_for_both(project: Path) -> None:
+    averaged = Path("models/averaged")
+    for registry, promoted, other in (("one", averaged, MODEL), ("two", MODEL, averaged)):
+        put(registry, promoted, None, "run-1")
+        audit = audit_model(other, Path("data/validated"), Path("tests-params.yaml"), registry, False)
+        assert audit.failure is None and f"registry: {other}/lineage.json" in said(audit, "proved")
+    claimed = [finding for finding in audited("one").findings if finding.state == "claimed" and finding.part == "registry"]
+    assert [finding.what for finding in claimed] == ["models/final/lineage.json, step package"], "what the registry does not keep"
+    whole = (MODEL / "lineage.json").read_text()
+    for change in ({"packages": {}}, {"step": "average"}, {"parents": {}}):
+        document = json.loads(whole)
+        told = document if "packages" not in change else document["parents"]["start"]["lineage"]
+        told |= change
+        (MODEL / "lineage.json").write_text(json.dumps(document))
+        assert "registry: models/final/lineage.json" in said(audited("one"), "broken"), change
+    (MODEL / "lineage.json").write_text(whole)
+    next(Path("one/versions").glob("*/lineage.json")).write_text("{")
+    assert audited("one").failure is not None
+
+
 def test_videos_are_held_against_what_was_ingested(project: Path) -> None:
     videos(project)
     audit = audited()

@@ -95,15 +95,17 @@ def build_manifest(
     """Return manifest rows, sorted by shard, and quarantine rows of unreadable and duplicate files.
 
     `hashes` are those of the files that lie in no store; the others carry theirs.
-    A clip that `previous` holds (same path and window) keeps its id and its shard, a group that it holds keeps its split,
-    unless the source itself names another split.
+    A clip that `previous` holds (same path and window, or same content and window where nothing lies at its old path any more)
+    keeps its id and its shard, a group that it holds keeps its split, unless the source itself names another split.
     """
     known = {(row["path"], row["start_s"], row["end_s"]): row for row in previous}
+    present = {candidate.shown for candidate in candidates}
+    gone = {(row["sha256"], row["start_s"], row["end_s"]): row for row in previous if row["path"] not in present}
     taken = {row["video_id"] for row in previous}
     rows: list[Row] = []
     quarantine: list[Row] = []
     first_with: dict[tuple[str, float | None, float | None], Candidate] = {}
-    group_of: dict[str, str] = {}  # copies of a file, cut elsewhere, are of its group
+    group_of = {row["sha256"]: row["group"] for row in previous}  # copies of a file, cut elsewhere, are of its group
     folders: dict[Path, list[Path]] = {}  # the clips of a list share theirs
 
     def is_new(candidate: Candidate) -> bool:
@@ -125,7 +127,8 @@ def build_manifest(
             continue
         path = candidate.shown
         first_with[content] = candidate
-        before = known.get(_key(candidate))
+        # who gives a file another label moves it to another folder
+        before = known.get(_key(candidate)) or gone.get(content)
         group = candidate.group or (before["group"] if before else group_of.get(digest, path))
         group_of.setdefault(digest, group)
         rows.append(

@@ -145,6 +145,40 @@ def test_deleted_files_leave_their_shard_and_move_no_other_clip(tmp_path: Path) 
     assert after == [row for row in before if row["path"] != str(files[0].path)]
 
 
+def test_a_file_that_was_moved_is_the_same_clip_with_another_label(tmp_path: Path) -> None:
+    before, _ = manifest([*many(tmp_path / "dog", 20), *many(tmp_path / "cat", 20, "cat")])
+    chosen = [next(row for row in before if row["split"] == split) for split in ("train", "val", "test")]
+    for row in chosen:
+        (tmp_path / "ant").mkdir(exist_ok=True)
+        Path(row["path"]).rename(tmp_path / "ant" / f"other {Path(row['path']).name}")
+    files = sorted(tmp_path.rglob("*.mp4"))
+    after, quarantine = manifest([candidate(path, labels=(path.parent.name,)) for path in files], before)
+    now = {row["video_id"]: row for row in after}
+    assert not quarantine and now.keys() == {row["video_id"] for row in before}
+    for row in before:
+        new = {"path": now[row["video_id"]]["path"], "name": now[row["video_id"]]["name"], "labels": ["ant"]}
+        assert now[row["video_id"]] == (row | new if row in chosen else row)
+    # and once more: it is known under its new path
+    assert manifest([candidate(path, labels=(path.parent.name,)) for path in files], after)[0] == after
+
+
+def test_a_file_that_was_moved_and_is_cut_otherwise_stays_in_its_split(tmp_path: Path) -> None:
+    before, _ = manifest(many(tmp_path, 20))
+    for row in before:
+        Path(row["path"]).rename(tmp_path / f"new-{Path(row['path']).name}")
+    halves = [candidate(path, name=path.stem, start_s=0.0, end_s=5.0) for path in sorted(tmp_path.glob("new-*"))]
+    splits = {row["sha256"]: row["split"] for row in before}
+    assert all(row["split"] == splits[row["sha256"]] for row in manifest(halves, before)[0])
+
+
+def test_a_copy_of_a_clip_that_is_still_there_is_no_move(tmp_path: Path) -> None:
+    files = many(tmp_path, 6)
+    before, _ = manifest(files)
+    (tmp_path / "copy.mp4").write_bytes(files[0].path.read_bytes())
+    after, quarantine = manifest([candidate(tmp_path / "copy.mp4"), *files], before)
+    assert after == before and reasons(quarantine) == {"copy.mp4": "duplicate"}
+
+
 def test_a_source_that_moves_a_group_to_another_split_moves_its_clips_to_other_shards(tmp_path: Path) -> None:
     files = [candidate(blob(tmp_path / f"{number}.mp4"), group="g") for number in range(2)]
     before, _ = manifest(files)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cavmae import cli, steps
 from cavmae.dataset.sample import SampleSettings, plan, render
@@ -56,6 +57,22 @@ def test_every_pipelines_command_in_the_text_parses(page: Path) -> None:
         words = shlex.split(command)[3:]
         if "NAME" not in words and "--help" not in words:
             _parser().parse_args([word for word in words if word != "…"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_dvc_command_in_the_text_parses_and_sets_what_there_is(page: Path) -> None:
+    from dvc.cli.parser import get_main_parser
+
+    text = page.read_text(encoding="utf-8")
+    commands = [line for block in shell_blocks(page) for line in block if line.startswith("dvc ")]
+    commands += re.findall(r"`(dvc (?:repro|fetch|pull|push|config|exp run) [^`…]*)`", text)
+    known = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    for command in commands:
+        words = shlex.split(command)[1:]
+        given = get_main_parser().parse_args(words)
+        for setting in getattr(given, "set_param", None) or []:
+            section, key = setting.partition("=")[0].split(".", 1)
+            assert key.partition(".")[0] in known[section], command
 
 
 def test_every_make_verb_in_the_text_exists() -> None:

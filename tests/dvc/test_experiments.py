@@ -35,8 +35,8 @@ def test_an_experiment_runs_what_it_changes_and_dvc_tells_the_difference(project
 
     names = {f"{name}.{figure}" for name in ("multimodal", "audio", "video") for figure in ("accuracy", "mAP")}
     names |= {"audio_to_video.r1", "video_to_audio.r1"}
-    shown = run(project, "dvc", "metrics", "show").splitlines()
-    assert set(shown[0].split()) == {"Path", *names} and max(map(len, shown)) < 180, "a line that a screen holds"
+    lines = run(project, "dvc", "metrics", "show").splitlines()
+    assert set(lines[0].split()) == {"Path", *names} and max(map(len, lines)) < 180, "a line that a screen holds"
     diff = json.loads(run(project, "dvc", "metrics", "diff", "--json"))
     assert set(diff) == {"metrics/plots/summary.json"}
     moved = diff["metrics/plots/summary.json"]

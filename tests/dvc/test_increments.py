@@ -56,6 +56,8 @@ def real_clips(folder: Path) -> list[Path]:
 def test_added_videos_are_all_that_is_read_and_every_clip_stays_in_its_split(project: Path, s3_server: S3Service) -> None:
     shards, before = tars(project), clips(project)
     assert len(before) == FIRST
+    # DVC reads each commit with that commit's own settings, so the remote has to be there before it
+    run(project, "dvc", "remote", "add", "-q", "-d", "store", f"s3://{s3_server.bucket()}/dvc")
 
     new = put_videos(project, FIRST, FIRST + 4) + real_clips(project / "videos" / "outdoors")
     (project / "videos" / "hum_rise" / "cut off.mp4").write_bytes(new[0].read_bytes()[:3000])
@@ -102,8 +104,6 @@ def test_added_videos_are_all_that_is_read_and_every_clip_stays_in_its_split(pro
     }
 
     # a clone that has pulled nothing reads both lists from the remote
-    run(project, "dvc", "remote", "add", "-q", "-d", "store", f"s3://{s3_server.bucket()}/dvc")
-    commit(project, "remote")
     run(project, "dvc", "push", "-q", "--all-commits", "data/validated")
     clone = project.parent / "clone"
     run(project.parent, "git", "clone", "-q", str(project), str(clone))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cavmae.cli import main
+from cavmae.dataset.schema import CLIPS, read_rows
 from tests.dvc.project import commit, run, stages_of
 from tests.s3_service import S3Service
 
@@ -65,6 +66,12 @@ def test_a_fresh_clone_has_it_all_and_an_audit_there_says_so(
     assert claimed == {"circumstances models/final/run.json", "circumstances packages"}, "all else is proved"
     assert {"registry models/final/lineage.json", "data 4 of 4 shards in data/shards"} <= states.keys()
     assert {"sources 40 of 40 videos", "versions models/final"} <= states.keys()
+
+    clip = next(read_rows(Path("data/validated/clips.parquet"), CLIPS))["video_id"]
+    assert main(["audit", "--clip", clip, "--registry", registry, "--json"]) == 0
+    usage = json.loads(capsys.readouterr().out)
+    models = {row["model"].partition(",")[0] for row in usage["models"]}
+    assert usage["unknown"] == [] and usage["data"] and models >= {"models/final", "models/adapted", registry}
 
     # the champion, brought from the registry alone
     run(clone, "cavmae", "fetch", "--registry", registry, "--model", "models/fetched")

@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.dags.airflow_here import ENVIRONMENT, Airflow
-from tests.dags.small_project import history, make_project, put_videos
+from tests.dags.small_project import history, make_project
+from tests.dvc.project import FIRST, put_videos
 
 pytestmark = [
     pytest.mark.airflow,
@@ -53,7 +54,7 @@ def test_new_data_is_trained_on_once_also_where_the_scheduler_is_lost(airflow: A
     assert airflow.tasks("cavmae_new_data", look["dag_run_id"]) == {"look": "skipped"}
     assert len(airflow.runs("cavmae_retrain")) == 1
 
-    put_videos(project, 40, 44)
+    put_videos(project, FIRST, FIRST + 4)
     looks = [airflow.trigger("cavmae_new_data") for _ in range(2)]
     states = [airflow.tasks("cavmae_new_data", look["dag_run_id"])["look"] for look in looks]
     assert states == ["success", "skipped"]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,12 @@ def trained(folder: Path) -> Path:
     return folder / "project"
 
 
-def _make(project: Path) -> None:
-    for name in ("cavmae", ".dvc/config", ".dvc/.gitignore", "dvc.yaml", ".gitignore", ".dvcignore"):
+def begin(project: Path, also: Iterable[str] = (), **changes: Any) -> None:
+    """Make the project, untrained: code (`also`: what else of the repository), parameters, the first videos, git without commits.
+
+    `changes` are parameters beside the small ones, `ingest__seed` for `ingest.seed`.
+    """
+    for name in ("cavmae", ".dvc/config", ".dvc/.gitignore", "dvc.yaml", ".gitignore", ".dvcignore", *also):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         if (REPOSITORY / name).is_dir():
             shutil.copytree(REPOSITORY / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -80,9 +85,15 @@ def _make(project: Path) -> None:
         for key, value in values.items():
             _set_in(document[section], key, value)
     document["ingest"] |= {"source": "videos", "watch": "videos"}
+    for key, value in changes.items():
+        _set_in(document, key.replace("__", "."), value)
     (project / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     put_videos(project, 0, FIRST)
     run(project, "git", "init", "-q", "--initial-branch=main")
+
+
+def _make(project: Path) -> None:
+    begin(project)
     run(project, "dvc", "add", "-q", "videos")
     commit(project, "videos")  # of the code's commit a lineage tells
     run(project, "dvc", "repro", "-q")

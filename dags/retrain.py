@@ -24,8 +24,12 @@ _FORM = {
     "registry": Param("", type="string", description="folder or s3://bucket/prefix; empty: the variable cavmae_registry"),
     "rule": Param("", type="string", enum=["", "interval", "point", "not_worse"], description="empty: as params.yaml says"),
     "margin": Param(None, type=["null", "number"], description="in units of the metric; empty: as params.yaml says"),
-    "fields": Param([], type="array", description="Kubeflow: fields of the pipeline's form, each key=value"),
-    "overrides": Param([], type="array", description="Kubeflow: other parameters of steps, each step.key=value"),
+    "fields": Param(
+        [], type="array", items={"type": "string"}, description="Kubeflow: fields of the pipeline's form, each key=value"
+    ),
+    "overrides": Param(
+        [], type="array", items={"type": "string"}, description="Kubeflow: other parameters of steps, each step.key=value"
+    ),
 }
 
 

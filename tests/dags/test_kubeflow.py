@@ -194,5 +194,5 @@ def test_an_event_from_outside_starts_a_look_or_a_retraining(airflow: Airflow, k
 
 
 def test_the_form_refuses_what_it_does_not_know(airflow: Airflow) -> None:
-    for wrong in ({"rule": "best"}, {"margin": "much"}, {"fields": 1}, {"registry": 3}):
+    for wrong in ({"rule": "best"}, {"margin": "much"}, {"fields": 1}, {"fields": [1]}, {"registry": 3}):
         assert airflow.refused(RETRAIN, **wrong), wrong

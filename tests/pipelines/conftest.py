@@ -1,16 +1,20 @@
 """A Kubeflow that tests can talk to, and pipelines small enough to be compiled in a moment."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from pipelines import cli
 from pipelines.connection import Connection
 from pipelines.kubeflow import Kubeflow
 from tests.pipelines.fake_kubeflow import FakeKubeflow
 from tests.pipelines.serving import serving
+
+Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -56,3 +60,20 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_of(**fields: Any) -> dict[str, Any]:
     """A run as the API tells of it."""
     return {"run_id": "r1", "display_name": "night", "state": "RUNNING", "created_at": "2026-11-21T10:00:00Z", **fields}
+
+
+@pytest.fixture
+def command(
+    fake: FakeKubeflow, pauses: list[float], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Command:
+    """Runs a command against the fake; gives exit code, what it printed, and what it said beside."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "pipelines"):
+            code = cli.main([*words, "--host", fake.url])
+        out, err = capsys.readouterr()
+        said = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("pipelines"))
+        return code, out.strip(), (said + "\n" + err).strip()
+
+    return run

@@ -10,7 +10,7 @@ from cavmae.audit.locked import check_outputs, read_stages
 from cavmae.audit.models import check_model
 from cavmae.audit.parameters import check_parameters
 from cavmae.errors import InputError
-from cavmae.models.folder import LINEAGE
+from cavmae.models.files import LINEAGE
 from cavmae.storage import read_json
 
 RUN = "run.json"

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cavmae.errors import InputError
-from cavmae.models.folder import LINEAGE
+from cavmae.models.files import LINEAGE
 from cavmae.models.registry import Sha256
 from cavmae.params import first_problem
 from cavmae.storage import read_json

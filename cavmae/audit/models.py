@@ -8,7 +8,7 @@ from typing import Any
 from cavmae.audit.findings import Audit
 from cavmae.audit.line import Link
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.folder import CONFIG, EPOCHS, LINEAGE, WEIGHTS, model_fingerprint
+from cavmae.models.files import CONFIG, EPOCHS, LINEAGE, WEIGHTS, model_fingerprint
 from cavmae.models.registries import open_registry
 from cavmae.models.registry import version_of
 from cavmae.storage import read_json, sha256_file

@@ -11,7 +11,7 @@ from cavmae.audit.line import parse_line
 from cavmae.dataset.schema import CLIPS, QUARANTINE, Row, read_rows
 from cavmae.dataset.versions import CLIPS_FILE, QUARANTINE_FILE, locked_outputs, revisions, tracked_folder, version_folder
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.folder import LINEAGE
+from cavmae.models.files import LINEAGE
 from cavmae.models.registries import open_registry
 from cavmae.storage import read_json, sha256_file
 

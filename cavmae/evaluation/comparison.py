@@ -14,7 +14,8 @@ from cavmae.evaluation.inference import predict_clips
 from cavmae.evaluation.params import CompareParams
 from cavmae.evaluation.summary import summarise
 from cavmae.models.cavmaeft import CAVMAEFT
-from cavmae.models.folder import CONFIG, WEIGHTS, ModelConfig, check_sample_rate, model_fingerprint, read_model
+from cavmae.models.files import CONFIG, WEIGHTS, model_fingerprint
+from cavmae.models.folder import ModelConfig, check_sample_rate, read_model
 
 Difference = dict[str, float]  # candidate minus champion: difference, low, high
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from cavmae.errors import InputError
 from cavmae.locations import StoredFolder
-from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, check_fits, read_config, read_weights
+from cavmae.models.files import CONFIG, LINEAGE, WEIGHTS
+from cavmae.models.folder import check_fits, read_config, read_weights
 from cavmae.models.state_file import LARGEST_BYTES
 from cavmae.outputs import Written
 from cavmae.storage import read_json, replace_folder, sha256_file, write_json

@@ -16,12 +16,11 @@ from cavmae.features.fbank import FbankSettings
 from cavmae.models.cavmae import CAVMAE
 from cavmae.models.cavmaeft import CAVMAEFT, Mode
 from cavmae.models.encoder import AudioVisualEncoder, Modalities
+from cavmae.models.files import CONFIG, LINEAGE, WEIGHTS
 from cavmae.outputs import Written, check_replaceable, lineage_says
 from cavmae.params import first_problem
-from cavmae.storage import read_json, replace_folder, sha256_file, write_atomic, write_json
+from cavmae.storage import read_json, replace_folder, write_atomic, write_json
 
-CONFIG, WEIGHTS, LINEAGE = "config.json", "model.safetensors", "lineage.json"
-EPOCHS = "epochs"  # sub-folder of a model folder that holds the weights of its last epochs
 Size = Annotated[int, Field(ge=1)]
 
 
@@ -218,11 +217,3 @@ def load_into(model: AudioVisualEncoder, state: dict[str, Tensor], path: Path) -
         model.load_strict(state)
     except ValueError as error:
         raise InputError(f"{path}: the weights do not fit the model: {error}") from None
-
-
-def model_fingerprint(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of weights and configuration of a model folder."""
-    for name in (WEIGHTS, CONFIG):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder}: not a model folder, {name} is missing")
-    return {name: sha256_file(folder / name) for name in (WEIGHTS, CONFIG)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cavmae.git import git
-from cavmae.models.folder import LINEAGE, model_fingerprint
+from cavmae.models.files import LINEAGE, model_fingerprint
 from cavmae.params import Section
 from cavmae.storage import read_json, sha256_file
 

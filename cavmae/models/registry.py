@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.folder import CONFIG, WEIGHTS, model_fingerprint
+from cavmae.models.files import CONFIG, WEIGHTS, model_fingerprint
 from cavmae.runlog import user_name
 
 _DIGITS = 16

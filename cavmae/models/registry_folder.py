@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cavmae.errors import InputError, StepFailed
 from cavmae.locking import try_lock
-from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, model_fingerprint
+from cavmae.models.files import CONFIG, LINEAGE, WEIGHTS, model_fingerprint
 from cavmae.models.registry import Champion, Entry, Registry, version_of
 from cavmae.storage import PARTIAL, flush_file, read_json, remove_leftovers, replace_folder, write_json
 

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from cavmae.errors import InputError
 from cavmae.locking import holding
-from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS
+from cavmae.models.files import CONFIG, LINEAGE, WEIGHTS
 from cavmae.models.registry import Champion, Entry, Registry, Sha256, Version, version_of
 from cavmae.storage import parse_json, replace_folder, sha256_file, sha256_json, to_json, work_folder
 from cavmae.stores import Absent, Store, ahead, is_name

@@ -1,7 +1,7 @@
 """Back to an earlier champion: the pointer moves, the history tells of it, and no version is changed."""
 
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.folder import WEIGHTS, model_fingerprint
+from cavmae.models.files import WEIGHTS, model_fingerprint
 from cavmae.models.registry import Champion, Entry, Promotion, Registry, entry_of, version_of
 
 _SHORTEST = 4  # digits that may stand for a version

@@ -14,7 +14,8 @@ def average(start: Path, model: Path, params: AverageParams) -> None:
 
     Raises InputError where the model folder does not keep the epochs asked for.
     """
-    from cavmae.models.folder import EPOCHS, check_fits, check_model_place, read_config, write_model
+    from cavmae.models.files import EPOCHS
+    from cavmae.models.folder import check_fits, check_model_place, read_config, write_model
     from cavmae.models.lineage import lineage_of
     from cavmae.storage import sha256_file
     from cavmae.training.averaging import average_weights, epochs_to_average

@@ -24,7 +24,7 @@ def compare(dataset: Path, candidate: Path, registry: str, decision: Path, param
     from cavmae.dataset.loader import ClipSet
     from cavmae.evaluation.comparison import compare_models
     from cavmae.evaluation.decision import decision_document
-    from cavmae.models.folder import WEIGHTS, model_fingerprint
+    from cavmae.models.files import WEIGHTS, model_fingerprint
     from cavmae.models.lineage import dataset_fingerprint
     from cavmae.models.registries import open_registry
     from cavmae.storage import write_json
@@ -46,7 +46,7 @@ def compare(dataset: Path, candidate: Path, registry: str, decision: Path, param
 
 def as_text(found: "Comparison", params: CompareParams) -> str:
     """The metric of both with its interval, their difference, and the decision."""
-    from cavmae.models.folder import WEIGHTS
+    from cavmae.models.files import WEIGHTS
     from cavmae.models.registry import version_of
 
     rows = [["", params.metric, f"{100 * params.confidence:g} % interval", "mode", "weights"]]

@@ -29,7 +29,8 @@ def embed(videos: Sequence[Path], dataset: Path, model: Path, out: Path, params:
     from cavmae.evaluation.embedding_rows import dataset_batches, file_batches
     from cavmae.evaluation.inference import embed_batch
     from cavmae.media.clip import Part
-    from cavmae.models.folder import check_modalities, check_sample_rate, model_fingerprint, read_model
+    from cavmae.models.files import model_fingerprint
+    from cavmae.models.folder import check_modalities, check_sample_rate, read_model
     from cavmae.models.lineage import dataset_fingerprint
     from cavmae.outputs import check_replaceable_file
     from cavmae.training.runs import prepare_torch

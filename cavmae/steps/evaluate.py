@@ -29,7 +29,7 @@ def evaluate(
     from cavmae.dataset.loader import ClipSet
     from cavmae.evaluation.evaluator import evaluate_models
     from cavmae.evaluation.presentation import PLOTS, metrics_document, present, write_plots
-    from cavmae.models.folder import WEIGHTS, model_fingerprint
+    from cavmae.models.files import WEIGHTS, model_fingerprint
     from cavmae.outputs import check_replaceable
     from cavmae.storage import write_json
     from cavmae.training.curves import read_curves

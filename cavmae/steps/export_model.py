@@ -27,7 +27,8 @@ def export_model(model: Path, out: Path, params: ExportParams) -> None:
     import torch
 
     from cavmae.models.export_official import CHECKPOINT, LABELS, check_official, official_facts, write_official
-    from cavmae.models.folder import LINEAGE, read_config, read_model
+    from cavmae.models.files import LINEAGE
+    from cavmae.models.folder import read_config, read_model
     from cavmae.models.lineage import lineage_of
     from cavmae.models.onnx_file import require_packages
     from cavmae.models.onnx_graph import choose_mode

@@ -68,7 +68,7 @@ def _read(checkpoint: Path, params: ImportParams) -> "tuple[OfficialState, Model
 
 def _check_paths(checkpoint: str, out: Path, params: ImportParams) -> None:
     """The output replaces its folder as a whole: that may be an earlier import, and nothing else; a trained model is none."""
-    from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS
+    from cavmae.models.files import CONFIG, LINEAGE, WEIGHTS
     from cavmae.outputs import Written, check_replaceable, lineage_says
     from cavmae.stores import is_remote
 

@@ -25,7 +25,8 @@ def inpaint(videos: Sequence[Path], dataset: Path | None, model: Path, out: Path
     from cavmae.evaluation.inpainting_sources import as_text, from_dataset, from_files
     from cavmae.evaluation.tables import number
     from cavmae.models.cavmae import CAVMAE
-    from cavmae.models.folder import check_sample_rate, model_fingerprint, read_model
+    from cavmae.models.files import model_fingerprint
+    from cavmae.models.folder import check_sample_rate, read_model
     from cavmae.outputs import check_replaceable
     from cavmae.storage import replace_folder
     from cavmae.training.runs import prepare_torch

@@ -30,7 +30,8 @@ def package(start: Path, metrics: Path, model: Path, params: PackageParams) -> N
 
     from cavmae.evaluation.document import read_metrics
     from cavmae.models.card import model_card
-    from cavmae.models.folder import CONFIG, LINEAGE, WEIGHTS, check_model_place, model_fingerprint, read_config
+    from cavmae.models.files import CONFIG, LINEAGE, WEIGHTS, model_fingerprint
+    from cavmae.models.folder import check_model_place, read_config
     from cavmae.models.lineage import lineage_of
     from cavmae.runlog import run_facts
     from cavmae.storage import replace_folder, to_json, write_json

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cavmae.errors import InputError
-from cavmae.models.folder import EPOCHS
+from cavmae.models.files import EPOCHS
 from cavmae.training.curves import read_curves
 from cavmae.training.params import AverageParams
 from cavmae.training.runs import CURVES

@@ -12,7 +12,8 @@ import torch
 
 from cavmae.errors import InputError
 from cavmae.locking import alone
-from cavmae.models.folder import EPOCHS, ModelConfig, check_model_place, fill_model_folder
+from cavmae.models.files import EPOCHS
+from cavmae.models.folder import ModelConfig, check_model_place, fill_model_folder
 from cavmae.storage import replace_folder, sha256_json, work_folder
 from cavmae.training.curves import CurveRow, write_curves
 from cavmae.training.distributed import current_world

@@ -277,3 +277,12 @@ def test_what_dvc_lock_names_is_worked_out_without_dvc_and_the_file_is_named(pro
     (project / "dvc.lock").write_text("stages: 1")
     with pytest.raises(InputError, match=r"dvc\.lock: is no dvc\.lock"):
         audited()
+
+
+def test_it_needs_no_torch(project: Path, tmp_path: Path) -> None:
+    put(tmp_path / "registry", MODEL, None, "r1")
+    program = "import sys; sys.modules['torch'] = None; from cavmae.cli import main; sys.exit(main(sys.argv[1:]))"
+    for words in (["audit", "--params", "tests-params.yaml"], ["history"]):
+        command = [sys.executable, "-c", program, *words, "--registry", str(tmp_path / "registry")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cavmae import stores_s3
-from cavmae.models.folder import CONFIG, WEIGHTS
+from cavmae.models.files import CONFIG, WEIGHTS
 from cavmae.models.registries import open_registry
 from cavmae.models.registry import Promotion, Proposal
 

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.folder import CONFIG, WEIGHTS, check_sample_rate, read_config, read_model, save_weights
+from cavmae.models.files import CONFIG, WEIGHTS
+from cavmae.models.folder import check_sample_rate, read_config, read_model, save_weights
 from tests.training.tiny import tiny
 
 

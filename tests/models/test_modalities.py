@@ -8,7 +8,8 @@ import torch
 
 from cavmae.errors import InputError
 from cavmae.models import CAVMAEFT
-from cavmae.models.folder import CONFIG, ModelConfig, check_modalities, read_config, read_model, write_model
+from cavmae.models.files import CONFIG
+from cavmae.models.folder import ModelConfig, check_modalities, read_config, read_model, write_model
 from tests.models.official import SIZES, classifier
 from tests.training.tiny import tiny
 

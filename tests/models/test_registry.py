@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.folder import CONFIG, WEIGHTS, model_fingerprint
+from cavmae.models.files import CONFIG, WEIGHTS, model_fingerprint
 from cavmae.models.registries import open_registry
 from cavmae.models.registry_folder import FolderRegistry
 from cavmae.models.registry_store import StoreRegistry

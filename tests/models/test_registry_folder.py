@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.folder import CONFIG
+from cavmae.models.files import CONFIG
 from cavmae.models.registries import open_registry
 from cavmae.models.registry_folder import FolderRegistry
 from tests.models.promoting import champion, die_at, model, proposal, put, version

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.folder import WEIGHTS
+from cavmae.models.files import WEIGHTS
 from cavmae.models.registries import open_registry
 from cavmae.models.registry import Promotion, Registry
 from cavmae.models.rollback import line_of_champions, roll_back

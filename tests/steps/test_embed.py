@@ -19,7 +19,8 @@ from cavmae.dataset.loader import ClipSet
 from cavmae.dataset.records import decode_frame, decode_waveform
 from cavmae.features.front_end import FrontEnd, RawBatch
 from cavmae.features.images import normalise_images
-from cavmae.models.folder import model_fingerprint, read_model
+from cavmae.models.files import model_fingerprint
+from cavmae.models.folder import read_model
 from tests.steps.command import contents
 from tests.steps.test_predict import film
 from tests.training.tiny import REPOSITORY, arguments, run_step, tiny

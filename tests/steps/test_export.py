@@ -17,7 +17,8 @@ from cavmae.dataset.records import decode_frame, decode_waveform, frame_count
 from cavmae.errors import InputError, StepFailed
 from cavmae.evaluation.inference import predict_clips
 from cavmae.models import onnx_file
-from cavmae.models.folder import WEIGHTS, read_model, write_model
+from cavmae.models.files import WEIGHTS
+from cavmae.models.folder import read_model, write_model
 from cavmae.storage import sha256_file
 from tests.models.exported import config, network
 from tests.training.tiny import arguments, run_step, same_files, tiny

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cavmae.cli import main
-from cavmae.models.folder import CONFIG
+from cavmae.models.files import CONFIG
 from cavmae.storage import write_json
 from tests.training.tiny import arguments, same_files, tiny
 
@@ -213,7 +213,8 @@ def test_other_peoples_files_are_not_replaced(tmp_path: Path, sample: list[Path]
 
 
 def test_a_model_that_went_to_pieces_is_a_failure_and_not_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from cavmae.models.folder import WEIGHTS, read_weights, save_weights
+    from cavmae.models.files import WEIGHTS
+    from cavmae.models.folder import read_weights, save_weights
 
     broken = tmp_path / "broken"
     shutil.copytree(tiny().pretrained, broken)

@@ -48,6 +48,8 @@ def _row(entry: Entry, champion: Champion | None) -> tuple[str, ...]:
 def rollback_page(location: str, to: str | None, reason: str, run_id: str | None, wait_s: float) -> str:
     """Roll the registry back, see `roll_back`; return what was done, in a sentence."""
     registry: Registry = open_registry(location)
+    if registry.read_champion() is None and not registry.history():  # before a lock makes a folder of a mistyped name
+        raise InputError(f"{location}: holds no registry yet, so there is nothing to go back from")
     done = roll_back(registry, to, run_id or f"rollback-{uuid.uuid4().hex[:12]}", reason, wait_s)
     return _said(done)
 

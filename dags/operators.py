@@ -27,7 +27,10 @@ class CavmaeOperator(BaseOperator):
         words = [word for word in self.words if word]
         self._command = Command(Project.of_variables(), words, self.environment, self.log.info)
         try:
-            return self._command.output().strip()
+            said = self._command.output().strip()
+            for line in said.splitlines():
+                self.log.info("%s", line)
+            return said
         finally:
             self._command.stop()
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 PROJECT, PYTHON = "cavmae_project", "cavmae_python"  # Airflow variables
 Say = Callable[[str], None]
 _WRONG_INPUT = 2
-_PATIENCE_S = 60.0  # how long a command that was asked to stop may take to save its state
+_TETHER = Path(__file__).resolve().with_name("tether.py")
+_PATIENCE_S = 65.0  # how long a command that was asked to stop may take; after 60 s its tether ends it
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ class Project:
 
 
 class Command:
-    """A command of the project in a process group of its own, whose words go to the task's log."""
+    """A command of the project in a process group of its own, which ends with this process; its words go to the task's log."""
 
     def __init__(self, project: Project, words: list[str], more: Mapping[str, str], say: Say) -> None:
         self._say = say
         self._process = subprocess.Popen(
-            [str(project.python), *words],
+            [str(project.python), str(_TETHER), str(os.getpid()), str(project.python), *words],
             cwd=project.folder,
             env=project.environment(more),
             stdout=subprocess.PIPE,
@@ -93,12 +95,8 @@ class Command:
 
     def stop(self) -> None:
         """Ask all its processes to stop, give them time to save their state, then end what is left."""
-        for word, patience in ((signal.SIGTERM, _PATIENCE_S), (signal.SIGKILL, None)):
-            try:
-                os.killpg(self._process.pid, word)
-                self._process.wait(patience)
-                return
-            except ProcessLookupError:
-                return
-            except subprocess.TimeoutExpired:
-                continue
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_PATIENCE_S)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)

@@ -18,7 +18,8 @@ from dags.operators import CavmaeOperator
 from dags.project import Command, Project
 
 CANDIDATE, DECISION = "models/final", "metrics/decision.json"
-_RUN, _REGISTRY = "{{ run_id }}", "{{ params.registry or var.value.get('cavmae_registry', 'models/registry') }}"
+_LOCAL_REGISTRY = "models/registry"
+_RUN, _REGISTRY = "{{ run_id }}", f"{{{{ params.registry or var.value.get('cavmae_registry', '{_LOCAL_REGISTRY}') }}}}"
 _SETTINGS = "{{ var.value.get('cavmae_settings', '') }}"
 _FORM = {
     "registry": Param("", type="string", description="folder or s3://bucket/prefix; empty: the variable cavmae_registry"),
@@ -67,11 +68,17 @@ def retrain() -> None:
         return _cavmae("data", "version")
 
     @task.branch
-    def choose() -> str:
+    def choose(registry: str) -> str:
         """Where it is done."""
-        return "kubeflow" if has_kubeflow() else "validate"
+        if not has_kubeflow():
+            return "validate"
+        if registry == _LOCAL_REGISTRY:
+            raise AirflowFailException(
+                "pods share no folder with a worker: set the variable cavmae_registry to s3://bucket/prefix"
+            )
+        return "kubeflow"
 
-    version, chosen = settle(), choose()
+    version, chosen = settle(), choose(_REGISTRY)
     run_id = {"CAVMAE_RUN_ID": _RUN}
     validate = CavmaeOperator(task_id="validate", words=["-m", "pipelines.dvc_repro", "validate"], environment=run_id)
     train = CavmaeOperator(task_id="train", words=["-m", "pipelines.dvc_repro"], environment=run_id, pool=POOL)
@@ -107,7 +114,9 @@ def retrain() -> None:
     def give_back(asset_state_store: Any = None) -> None:
         """After a failure the next look tells of this version again. It fails itself: a run is what its last tasks are."""
         asset_state_store[DATA].delete(ANNOUNCED)
-        raise AirflowFailException("the retraining has failed; the next look at the data starts it again")
+        raise AirflowFailException(
+            "the retraining has failed; the next look starts it again, unless its data was trained on before"
+        )
 
     told = report(version, _REGISTRY)
     version >> chosen >> [validate, kubeflow]

@@ -52,6 +52,7 @@ def test_rollback_moves_the_champion_and_history_tells_why(
         (["rollback", "--reason", "a\nb"], "1 to 200 printable"),
         (["rollback", "--reason", "x", "--to", "nope"], "name a version that was champion"),
         (["history", "--registry", "nowhere"], "nowhere: holds no registry yet"),
+        (["rollback", "--reason", "x", "--registry", "nowhere"], "nowhere: holds no registry yet"),
         (["history", "--registry", "https://there"], "is no place for a registry"),
     ],
 )
@@ -61,4 +62,4 @@ def test_what_is_wrong_is_said_in_one_line(
     given = words if "--registry" in words else [*words, "--registry", registry]
     assert main(given) == 2
     message = capsys.readouterr().err
-    assert says in message and message.count("\n") == 1
+    assert says in message and message.count("\n") == 1 and not Path("nowhere").exists()

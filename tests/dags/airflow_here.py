@@ -2,9 +2,7 @@
 
 import json
 import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -13,24 +11,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dags.standalone import environment
+from dags.standalone import PARTS, PASSWORDS, Parts, environment
 from tests.conftest import REPOSITORY
 
 ENVIRONMENT = REPOSITORY / ".venv-airflow"
-PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _PATIENCE_S = 180.0
 _SOON = ("ORPHANED_TASKS_CHECK_INTERVAL", "SCHEDULER_HEALTH_CHECK_THRESHOLD", "TASK_INSTANCE_HEARTBEAT_TIMEOUT")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Airflow:
     """Started with `start`, ended with `stop`; `kill` ends one part as a lost machine does."""
 
     def __init__(self, home: Path, project: Path, **more: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.home, self._token = home, ""
-        self._parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.home, self.port, self._token = home, free_port(), ""
         home.mkdir()
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTHON", "CAVMAE"))}
         self._environment = kept | environment(home, self.port, project)
@@ -39,44 +39,29 @@ class Airflow:
         # what a lost scheduler ran is taken over within seconds, not minutes
         self._environment |= {f"AIRFLOW__SCHEDULER__{name}": "20" for name in _SOON}
         self._environment |= {"CAVMAE_RETRY_S": "5", "CAVMAE_CHECK_CRON": "0 0 1 1 *", **more}
+        self._parts = Parts(ENVIRONMENT / "bin" / "airflow", home, self._environment)
 
     def start(self) -> None:
         """Make the database and start all parts; return when they are healthy."""
-        self._run("db", "migrate")
+        self._parts.migrate()
         for part in PARTS:
             self.begin(part)
         self.wait(self._healthy)
-        password = json.loads((self.home / "simple_auth_manager_passwords.json.generated").read_text())["admin"]
+        password = json.loads((self.home / PASSWORDS).read_text())["admin"]
         self._token = self.call("POST", "/auth/token", {"username": "admin", "password": password})["access_token"]
         self.wait(lambda: self.call("GET", "/api/v2/dags")["total_entries"] == 2)
 
     def begin(self, part: str) -> None:
-        """Start a part, in a process group of its own."""
-        with (self.home / f"{part}.log").open("ab") as log:
-            self._parts[part] = subprocess.Popen(
-                [str(ENVIRONMENT / "bin" / "airflow"), part],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        """Start a part."""
+        self._parts.begin(part)
 
     def kill(self, part: str) -> None:
-        """End a part and its children at once."""
-        os.killpg(self._parts[part].pid, signal.SIGKILL)
-        self._parts.pop(part).wait()
+        """End a part and its children at once, as a lost machine does."""
+        self._parts.kill(part)
 
     def stop(self) -> None:
         """End all parts."""
-        for word in (signal.SIGTERM, signal.SIGKILL):
-            for process in self._parts.values():
-                if process.poll() is None:
-                    os.killpg(process.pid, word)
-            for process in self._parts.values():
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    continue
+        self._parts.stop()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request; return the answer."""
@@ -155,9 +140,6 @@ class Airflow:
             return False
         parts = [found.get(name) or {} for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")]
         return all(part.get("status") == "healthy" for part in parts)
-
-    def _run(self, *words: str) -> None:
-        subprocess.run([str(ENVIRONMENT / "bin" / "airflow"), *words], env=self._environment, check=True, capture_output=True)
 
     def wait(self, condition: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:
         """Return when the condition holds."""

@@ -27,10 +27,7 @@ class CavmaeOperator(BaseOperator):
         words = [word for word in self.words if word]
         self._command = Command(Project.of_variables(), words, self.environment, self.log.info)
         try:
-            said = self._command.output().strip()
-            for line in said.splitlines():
-                self.log.info("%s", line)
-            return said
+            return self._command.output(self.log.info).strip()
         finally:
             self._command.stop()
 

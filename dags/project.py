@@ -62,8 +62,8 @@ class Command:
             start_new_session=True,
         )
 
-    def output(self) -> str:
-        """Wait for the end; return what it printed.
+    def output(self, hear: Say | None = None) -> str:
+        """Wait for the end; return what it printed, whose lines `hear` gets as they come.
 
         Raises AirflowFailException where its input is wrong, which no retry mends, and AirflowException where it failed; both
         with its last words.
@@ -81,11 +81,15 @@ class Command:
         teller = threading.Thread(target=tell)
         teller.start()
         assert self._process.stdout is not None
-        found = self._process.stdout.read()
+        lines = []
+        for line in self._process.stdout:
+            lines.append(line)
+            if hear is not None and line.strip():
+                hear(line.rstrip())
         code = self._process.wait()
         teller.join()
         if code == 0:
-            return found
+            return "".join(lines)
         kind = AirflowFailException if code == _WRONG_INPUT else AirflowException
         raise kind(f"exit code {code}: {last or 'it said nothing'}")
 

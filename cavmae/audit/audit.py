@@ -26,8 +26,8 @@ def audit_model(model: Path, dataset: Path, params: Path, registry: str | None, 
     if not (model / LINEAGE).is_file():
         raise InputError(f"{model}: holds no {LINEAGE}; name a model folder, as `package` or any training step writes it")
     audit = Audit(str(model))
-    line, stages = read_line(model), read_stages()
-    check_model(audit, model, line, registry)
+    line, stages = read_line(model), read_stages(audit)
+    check_model(audit, model, line, registry, stages)
     check_data(audit, line, dataset, sources)
     check_parameters(audit, line, params, stages)
     check_code(audit, line)

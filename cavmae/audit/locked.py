@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,75 @@ _CACHE = ".dvc/cache/files/md5"
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of dvc.lock: its command, and the MD5 of each output by path."""
+    """A stage of dvc.lock: its command, the MD5 of each output by path, parameters by file, and which dvc.lock says so."""
 
     command: str
     outputs: dict[str, str]
+    params: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by: str = str(_LOCK)
 
 
-def read_stages(path: Path = _LOCK) -> list[Stage]:
-    """Return the stages of a dvc.lock, none where there is no such file; raises InputError for one that is damaged."""
-    if not path.is_file():
-        return []
+def read_stages(audit: Audit) -> list[Stage]:
+    """Return the stages of dvc.lock, and those that the committed one has besides; what is lost or damaged is a finding."""
+    here: dict[str, Stage] = {}
+    damaged = False
+    if _LOCK.is_file():
+        try:
+            here = _parse(_LOCK.read_bytes(), f"{_LOCK}, {_known()}")
+        except InputError as error:
+            damaged = True
+            audit.add("versions", str(_LOCK), "broken", str(error))
+    commit = git("rev-parse", "HEAD")
+    text = git("show", f"HEAD:./{_LOCK}") if commit is not None else None
+    if commit is None or text is None:
+        return list(here.values())
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        stages = document["stages"].values()
-        return [
-            Stage(str(stage.get("cmd", "")), {str(out["path"]): str(out["md5"]) for out in stage.get("outs", ())})
-            for stage in stages
-        ]
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is no dvc.lock ({str(error).splitlines()[0]}); restore it") from None
+        committed = _parse(text.encode(), f"{_LOCK} of commit {commit[:12]}")
+    except InputError:
+        return list(here.values())
+    more, whole = _lost(here, committed)
+    if more and not damaged:
+        what = _number(whole, "stage") if whole else _number(sum(len(stage.outputs) for stage in more), "output")
+        audit.add("versions", str(_LOCK), "differs", f"lacks {what} that commit {commit[:12]} has; these are looked at as well")
+    return [*here.values(), *more]
+
+
+def _parse(content: bytes, by: str) -> dict[str, Stage]:
+    """The stages of a dvc.lock by name; raises InputError for what is none."""
+    try:
+        return {
+            str(name): Stage(
+                str(stage.get("cmd", "")),
+                {str(out["path"]): str(out["md5"]) for out in stage.get("outs") or ()},
+                {str(file): dict(values) for file, values in (stage.get("params") or {}).items()},
+                by,
+            )
+            for name, stage in yaml.safe_load(content)["stages"].items()
+        }
+    except (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"is no dvc.lock ({str(error).splitlines()[0]}); restore it") from None
+
+
+def _lost(here: dict[str, Stage], committed: dict[str, Stage]) -> tuple[list[Stage], int]:
+    """What the committed dvc.lock has and the one here lacks, and how many stages are lost as a whole."""
+    named = {output for stage in here.values() for output in stage.outputs}
+    more, whole = [], 0
+    for name, stage in committed.items():
+        outputs = {output: md5 for output, md5 in stage.outputs.items() if output not in named}
+        if name not in here:
+            whole += 1
+            more.append(replace(stage, outputs=outputs))
+        elif outputs:
+            more.append(replace(stage, outputs=outputs, params={}))
+    return more, whole
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def check_outputs(audit: Audit, stages: list[Stage]) -> None:
     """Work out the MD5 of every output that is here, and name the files that differ where DVC's cache tells which."""
-    by = f"dvc.lock, {_known()}" if stages else ""
     for stage in stages:
         for output, md5 in stage.outputs.items():
             place = Path(output)
@@ -52,10 +97,20 @@ def check_outputs(audit: Audit, stages: list[Stage]) -> None:
                 continue
             found, files = _md5_of(place)
             if found == md5:
-                audit.add("versions", output, "proved", by)
+                audit.add("versions", output, "proved", stage.by)
                 continue
             for name, why in _changes(files, md5) or [("", "its content is not what dvc.lock names")]:
                 audit.add("versions", f"{output}/{name}" if name else output, "broken", why)
+
+
+def voucher(stages: list[Stage], folder: Path) -> str | None:
+    """Which dvc.lock names the folder, or one that it lies in, with the content that it has now; None where none does."""
+    for stage in stages:
+        for output, md5 in stage.outputs.items():
+            place = Path(output)
+            if folder.resolve().is_relative_to(place.resolve()) and place.is_dir() and _md5_of(place)[0] == md5:
+                return stage.by
+    return None
 
 
 def _md5_of(place: Path) -> tuple[str, dict[str, str]]:

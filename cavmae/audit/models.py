@@ -7,6 +7,7 @@ from typing import Any
 
 from cavmae.audit.findings import Audit
 from cavmae.audit.line import Link
+from cavmae.audit.locked import Stage, voucher
 from cavmae.errors import InputError, StepFailed
 from cavmae.models.files import CONFIG, EPOCHS, LINEAGE, WEIGHTS, model_fingerprint
 from cavmae.models.registries import open_registry
@@ -17,7 +18,7 @@ METRICS = "metrics.json"
 _COPIES = {"package"}  # steps that hand weights and configuration on as they are
 
 
-def check_model(audit: Audit, model: Path, line: list[Link], registry: str | None) -> None:
+def check_model(audit: Audit, model: Path, line: list[Link], registry: str | None, stages: list[Stage]) -> None:
     """Look at the model's own files, at what the registry keeps of it, and at the models that it was made from."""
     own, first = model_fingerprint(model), line[0].lineage
     if first.step in _COPIES and len(line) > 1 and line[1].files:
@@ -28,7 +29,7 @@ def check_model(audit: Audit, model: Path, line: list[Link], registry: str | Non
         audit.add("model", str(model / WEIGHTS), "claimed", f"{own[WEIGHTS]}: what {first.step} made names no hash of itself")
     _check_metrics(audit, model, first.metrics)
     _check_registry(audit, model, own, registry)
-    _check_ancestors(audit, line, model)
+    _check_ancestors(audit, line, model, stages)
 
 
 def _check_metrics(audit: Audit, model: Path, wanted: str | None) -> None:
@@ -94,21 +95,34 @@ def _copied(lineage: Any) -> list[Any]:
     return [parent.get("lineage") for parent in lineage["parents"].values() if isinstance(parent, dict)]
 
 
-def _check_ancestors(audit: Audit, line: list[Link], model: Path) -> None:
+def _check_ancestors(audit: Audit, line: list[Link], model: Path, stages: list[Stage]) -> None:
     """Look for each ancestor by the hash of its weights, among the models beside this one."""
-    there = {files[WEIGHTS]: (folder, files) for folder, files in _models_beside(model)}
+    beside = list(_models_beside(model))
     for child, link in enumerate(line[1:]):
-        wanted = (link.files or {}).get(WEIGHTS, "")
-        if wanted not in there:
+        files, by = link.files or {}, f"lineage of {line[child].lineage.step}"
+        same = [(folder, found) for folder, found in beside if found[WEIGHTS] == files.get(WEIGHTS)]
+        if not same:
+            wanted = files.get(WEIGHTS, "")
             audit.add("ancestors", f"{link.name}, weights {wanted[:12]}…", "claimed", "no model here has these weights")
             continue
-        folder, found = there[wanted]
-        for name, sha256 in sorted((link.files or {}).items()):
-            audit.compare("ancestors", str(folder / name), found.get(name, ""), sha256, f"lineage of {line[child].lineage.step}")
+        # random weights of one seed are the same for any data: what else is in the folder tells which model it is
+        folder, found = next((one for one in same if _has(one[1], files)), None) or same[-1]
+        if not _has(found, files):
+            vouched = next((one for one in same if voucher(stages, one[0]) is not None), None)
+            if vouched is not None:
+                why = f"{vouched[0]} has these weights with another configuration now, as dvc.lock names it; {by} says"
+                audit.add("ancestors", str(vouched[0] / CONFIG), "differs", f"{why} {files.get(CONFIG, '')[:12]}…")
+                continue
+        for name, sha256 in sorted(files.items()):
+            audit.compare("ancestors", str(folder / name), found.get(name, ""), sha256, by)
     for link in line:
-        _check_epochs(audit, link, [folder for folder, _ in there.values()])
+        _check_epochs(audit, link, [folder for folder, _ in beside])
         for place, sha256 in sorted((link.lineage.checkpoint or {}).items()):
             _check_checkpoint(audit, link.lineage.step, place, str(sha256))
+
+
+def _has(found: dict[str, str], wanted: dict[str, str]) -> bool:
+    return all(found.get(name) == sha256 for name, sha256 in wanted.items())
 
 
 def _check_epochs(audit: Audit, link: Link, folders: list[Path]) -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cavmae.audit.audit import audit_model
+from cavmae.audit.findings import Audit
 from tests.training.tiny import PARAMS, run_step, tiny
 
+MODEL = Path("models/final")
 FIGURES = '{"test": {"multimodal": {"accuracy": 0.5, "mAP": 0.5}}}\n'
 
 
@@ -42,3 +45,13 @@ def copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(_made(), folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+def audited(registry: str | None = None, sources: bool = True) -> Audit:
+    """Audit the final model of the project in the current folder."""
+    return audit_model(MODEL, Path("data/validated"), Path("tests-params.yaml"), registry, sources)
+
+
+def said(audit: Audit, *states: str) -> list[str]:
+    """Parts and things with these states."""
+    return [f"{finding.part}: {finding.what}" for finding in audit.findings if finding.state in states]

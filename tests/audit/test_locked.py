@@ -1,0 +1,88 @@
+"""What dvc.lock tells of models, of parameters, and of itself, here and as it was committed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cavmae.audit.findings import Audit
+from tests.audit.locks import commit_lock, lock, stage
+from tests.audit.project import audited, copied, said
+
+ADAPTED = Path("models/adapted")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return copied(tmp_path / "project", monkeypatch)
+
+
+def details(audit: Audit, part: str, what: str) -> list[str]:
+    return [finding.detail for finding in audit.findings if (finding.part, finding.what) == (part, what)]
+
+
+def other_configuration() -> None:
+    path = ADAPTED / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"of": "newer data"}))
+
+
+def test_weights_with_a_newer_configuration_have_moved_on_where_dvc_lock_says_so(project: Path) -> None:
+    other_configuration()
+    assert said(audited(), "broken", "differs") == ["ancestors: models/adapted/config.json"]
+    assert said(audited(), "differs") == [], "nothing vouches for it"
+    lock(adapt=stage("cavmae adapt", "models/adapted"))
+    audit = audited()
+    assert said(audit, "broken") == [] and said(audit, "differs") == ["ancestors: models/adapted/config.json"]
+    assert "models/adapted has these weights with another configuration now" in str(audit.failure)
+    (ADAPTED / "config.json").write_text("{}")
+    wrong = ["ancestors: models/adapted/config.json", "versions: models/adapted"]
+    assert said(audited(), "broken") == wrong, "what dvc.lock names is another one"
+
+
+def test_of_two_folders_with_the_same_weights_the_one_with_the_configuration_is_meant(project: Path) -> None:
+    for name in ("aaa", "zzz"):
+        shutil.copytree(ADAPTED, project / "models" / name)
+    other_configuration()
+    (project / "models/zzz/config.json").write_text("{}")
+    audit = audited()
+    assert audit.failure is None
+    assert "ancestors: models/aaa/config.json" in said(audit, "proved")
+
+
+@pytest.mark.parametrize("left", [None, {"adapt"}])
+def test_a_dvc_lock_that_lost_stages_hides_nothing(project: Path, left: set[str] | None) -> None:
+    stages = {name: stage(f"cavmae {name}", path) for name, path in (("adapt", "models/adapted"), ("package", "models/final"))}
+    lock(**stages)
+    commit = commit_lock()
+    assert not any(what == "versions: dvc.lock" for what in said(audited(), "broken", "differs", "claimed"))
+    if left is None:
+        Path("dvc.lock").unlink()
+    else:
+        lock(**{name: stages[name] for name in left})
+    audit = audited()
+    assert said(audit, "broken", "differs") == ["versions: dvc.lock"]
+    number = "2 stages" if left is None else "1 stage"
+    assert details(audit, "versions", "dvc.lock")[0].startswith(f"lacks {number} that commit {commit[:12]} has")
+    (project / "models/final/README.md").write_text("other")
+    assert "versions: models/final" in said(audited(), "broken")
+
+
+def test_outputs_that_a_stage_lost_are_looked_at(project: Path) -> None:
+    lock(all=stage("cavmae all", "models/adapted", "models/final"))
+    commit_lock()
+    lock(all=stage("cavmae all", "models/adapted"))
+    (project / "models/final/README.md").write_text("other")
+    audit = audited()
+    assert said(audit, "broken") == ["versions: models/final"] and said(audit, "differs") == ["versions: dvc.lock"]
+    assert "lacks 1 output that" in details(audit, "versions", "dvc.lock")[0]
+
+
+@pytest.mark.parametrize("content", [b"stages: {", b"stages: 1", b"[]", b"", b"\xff\xfe\x00", b"stages:\n  a:\n    outs: [1]\n"])
+def test_a_damaged_dvc_lock_is_told_of_and_the_committed_one_is_used(project: Path, content: bytes) -> None:
+    lock(package=stage("cavmae package", "models/final"))
+    commit_lock()
+    Path("dvc.lock").write_bytes(content)
+    (project / "models/final/README.md").write_text("other")
+    audit = audited()
+    assert said(audit, "broken") == ["versions: dvc.lock", "versions: models/final"] and not said(audit, "differs")

@@ -124,7 +124,9 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
         "model", nargs="?", type=Path, default=Path(_MODEL), metavar="MODEL", help=f"model folder (default {_MODEL})"
     )
     parser.add_argument("--dataset", type=Path, default=Path(_DATASET), metavar="DIR", help=f"data set (default {_DATASET})")
-    parser.add_argument("--params", type=Path, default=default_params_path(), metavar="FILE", help="parameter file")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="parameter file (default ./params.yaml)"
+    )
     parser.add_argument("--registry", metavar="PLACE", help=f"registry (default {_REGISTRY}, where it is there)")
     parser.add_argument("--clip", metavar="ID", help="list instead what used a clip: its id, name, path or group")
     parser.add_argument("--no-sources", action="store_true", help="do not read the videos")

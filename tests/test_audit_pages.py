@@ -49,3 +49,19 @@ def test_what_is_no_model_is_wrong_input(project: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == (
         "cavmae audit: nowhere: holds no lineage.json; name a model folder, as `package` or any training step writes it\n"
     )
+
+
+def test_a_damaged_lineage_is_a_finding(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "models/final/lineage.json").write_text("{")
+    assert main([*WORDS, "--json"]) == 1
+    told = capsys.readouterr()
+    found = json.loads(told.out)["findings"]
+    assert [one["what"] for one in found if one["state"] == "broken"] == ["models/final/lineage.json"]
+    assert told.err.startswith("cavmae audit: models/final/lineage.json: broken (")
+
+
+def test_without_parameters_here_those_of_the_library_are_not_taken(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "params.yaml").unlink()
+    assert main(["audit", "--no-sources", "--json"]) == 0
+    found = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["part"] == "parameters"]
+    assert [(one["state"], one["detail"]) for one in found] == [("claimed", "no params.yaml is here")]

@@ -21,19 +21,30 @@ def audit_model(model: Path, dataset: Path, params: Path, registry: str | None, 
 
     `dataset` is the folder that the line's data set is expected in, `params` the parameter file that it is compared with,
     `registry` where its versions are kept, None for none. Without `sources` the videos are not read. Raises InputError where
-    `model` is no model folder with a lineage.
+    `model` is no model folder with a lineage; a lineage that is damaged is a finding.
     """
     if not (model / LINEAGE).is_file():
         raise InputError(f"{model}: holds no {LINEAGE}; name a model folder, as `package` or any training step writes it")
     audit = Audit(str(model))
-    line, stages = read_line(model), read_stages(audit)
+    line, stages = _line(audit, model), read_stages(audit)
     check_model(audit, model, line, registry, stages)
-    check_data(audit, line, dataset, sources)
-    check_parameters(audit, line, params, stages)
-    check_code(audit, line)
+    if line:
+        check_data(audit, line, dataset, sources)
+        check_parameters(audit, line, params, stages)
+        check_code(audit, line)
     check_outputs(audit, stages)
     _tell_circumstances(audit, model, line)
     return audit
+
+
+def _line(audit: Audit, model: Path) -> list[Link]:
+    """The line of the model; none where its lineage is damaged, which is a finding then."""
+    try:
+        return read_line(model)
+    except (InputError, RecursionError) as error:
+        place = str(model / LINEAGE)
+        audit.add("model", place, "broken", str(error).removeprefix(f"{place}: "))
+        return []
 
 
 def _tell_circumstances(audit: Audit, model: Path, line: list[Link]) -> None:
@@ -49,5 +60,7 @@ def _tell_circumstances(audit: Audit, model: Path, line: list[Link]) -> None:
     for link in line:
         if link.lineage.image:
             audit.add("circumstances", f"image of {link.lineage.step}", "claimed", link.lineage.image)
+    if not line:
+        return
     packages = sorted({f"{name} {number}" for link in line for name, number in link.lineage.packages.items()})
     audit.add("circumstances", "packages", "claimed", ", ".join(packages) or "none are named")

@@ -97,9 +97,13 @@ def _records(dataset: Path) -> dict[str, str] | None:
 def _check_sources(audit: Audit, dataset: Path) -> None:
     proved, changed, away = 0, 0, 0
     wanted: dict[str, str] = {}
-    for row in read_rows(dataset / "clips.parquet", CLIPS):
-        if row["frames"] is None:  # those that came extracted have no file of their own
-            wanted[row["object"] or row["path"]] = row["sha256"]
+    try:
+        for row in read_rows(dataset / "clips.parquet", CLIPS):
+            if row["frames"] is None:  # those that came extracted have no file of their own
+                wanted[row["object"] or row["path"]] = row["sha256"]
+    except InputError as error:
+        audit.add("sources", str(dataset / "clips.parquet"), "broken", str(error))
+        return
     with Progress("videos", len(wanted), unit="file") as progress:
         for place, sha256 in wanted.items():
             path = Path(place)

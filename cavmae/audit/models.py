@@ -20,16 +20,27 @@ _COPIES = {"package"}  # steps that hand weights and configuration on as they ar
 
 def check_model(audit: Audit, model: Path, line: list[Link], registry: str | None, stages: list[Stage]) -> None:
     """Look at the model's own files, at what the registry keeps of it, and at the models that it was made from."""
-    own, first = model_fingerprint(model), line[0].lineage
+    missing = [name for name in (WEIGHTS, CONFIG) if not (model / name).is_file()]
+    for name in missing:
+        audit.add("model", str(model / name), "broken", "is missing")
+    own = {} if missing else model_fingerprint(model)
+    if line and own:
+        _check_own(audit, model, own, line)
+    if line:
+        _check_metrics(audit, model, line[0].lineage.metrics)
+    if own:
+        _check_registry(audit, model, own, registry)
+    _check_ancestors(audit, line, model, stages)
+
+
+def _check_own(audit: Audit, model: Path, own: dict[str, str], line: list[Link]) -> None:
+    first = line[0].lineage
     if first.step in _COPIES and len(line) > 1 and line[1].files:
         for name in (WEIGHTS, CONFIG):
             wanted = line[1].files.get(name, "")
             audit.compare("model", str(model / name), own[name], wanted, f"lineage of {first.step}")
     else:
         audit.add("model", str(model / WEIGHTS), "claimed", f"{own[WEIGHTS]}: what {first.step} made names no hash of itself")
-    _check_metrics(audit, model, first.metrics)
-    _check_registry(audit, model, own, registry)
-    _check_ancestors(audit, line, model, stages)
 
 
 def _check_metrics(audit: Audit, model: Path, wanted: str | None) -> None:

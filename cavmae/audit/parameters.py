@@ -10,7 +10,10 @@ from cavmae.audit.findings import Audit
 from cavmae.audit.line import Link
 from cavmae.audit.locked import Stage
 from cavmae.errors import InputError
-from cavmae.params import read_section
+from cavmae.params import read_section, read_yaml
+
+_FILE = "params.yaml"  # what dvc.yaml's stages take their parameters from
+_DATA, _FIGURES = ("ingest", "extract", "validate"), "evaluate"
 
 
 def check_parameters(audit: Audit, line: list[Link], path: Path, stages: list[Stage]) -> None:
@@ -19,7 +22,7 @@ def check_parameters(audit: Audit, line: list[Link], path: Path, stages: list[St
     Of several steps of one name the one next to the model counts: a champion that was trained on has parameters of its time.
     """
     if not path.is_file():
-        audit.add("parameters", str(path), "claimed", "is not here")
+        audit.add("parameters", str(path), "claimed", f"no {path} is here")
         return
     seen: set[str] = set()
     for link in line:
@@ -33,11 +36,58 @@ def check_parameters(audit: Audit, line: list[Link], path: Path, stages: list[St
             audit.add("parameters", f"{step} in {path}", "differs", str(error))
             continue
         now = now | _given(step, used, stages)
-        different = [key for key in sorted(used.keys() | now.keys()) if not _same(used.get(key), now.get(key))]
-        for key in different:
-            audit.add("parameters", f"{step}.{key}", "differs", f"{path} says {now.get(key)!r}, the model had {used.get(key)!r}")
-        if not different:
-            audit.add("parameters", f"{step} in {path}", "proved", f"{len(used)} values are the same")
+        _compare(audit, f"{step} in {path}", {f"{step}.{key}": (used.get(key), now.get(key)) for key in used.keys() | now.keys()})
+    _check_locked(audit, line, path, stages, seen)
+
+
+def _compare(audit: Audit, what: str, values: Mapping[str, tuple[Any, Any]], had: str = "the model had", by: str = "") -> None:
+    """Tell of each value that the file has otherwise than it was, or that all of them are the same."""
+    path = what.rpartition(" in ")[2]
+    different = {key: values[key] for key in sorted(values) if not _same(*values[key])}
+    for key, (used, now) in different.items():
+        audit.add("parameters", key, "differs", f"{path} says {now!r}, {had} {used!r}")
+    if not different:
+        audit.add("parameters", what, "proved", f"{len(values)} values are the same{by}")
+
+
+def _check_locked(audit: Audit, line: list[Link], path: Path, stages: list[Stage], seen: set[str]) -> None:
+    """Compare what made data and figures: no lineage holds the parameters of these steps, dvc.lock does."""
+    steps = set(_DATA) if any(link.lineage.dataset for link in line) else set[str]()
+    if any(link.lineage.metrics for link in line):
+        steps.add(_FIGURES)
+    for stage in stages:
+        step = _step(stage)
+        locked = stage.params.get(_FILE, {})
+        if step not in steps - seen or not locked:
+            continue
+        seen.add(step)
+        try:
+            document = read_yaml(path)
+        except InputError as error:
+            audit.add("parameters", f"{step} in {path}", "differs", str(error))
+            continue
+        values: dict[str, tuple[Any, Any]] = {}
+        for dotted, used in locked.items():
+            now = _at(document, str(dotted))
+            if isinstance(used, Mapping) and isinstance(now, Mapping):
+                values |= {f"{dotted}.{key}": (used.get(key), now.get(key)) for key in used.keys() | now.keys()}
+            else:
+                values[str(dotted)] = (used, now)
+        _compare(audit, f"{step} in {path}", values, "dvc.lock has", ", by dvc.lock")
+
+
+def _at(document: Mapping[Any, Any], dotted: str) -> Any:
+    """What stands at a key of a parameter file; DVC names those within sections with dots."""
+    value: Any = document
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _step(stage: Stage) -> str:
+    """The step that a stage runs; empty where it is none of this library."""
+    words = stage.command.split(maxsplit=2)
+    return words[1] if len(words) > 1 and words[0] == "cavmae" else ""
 
 
 def _given(step: str, used: Mapping[str, Any], stages: list[Stage]) -> dict[str, Any]:

@@ -168,10 +168,18 @@ def test_the_code_of_a_commit_is_that_of_its_files(tmp_path: Path, monkeypatch: 
         ('{"step": "x", "params": {}, "code": {"sha256": "%s", "commit": "--output=x"}}' % ("0" * 64), "key 'code.commit'"),
     ],
 )
-def test_a_lineage_that_is_none_is_wrong_input(project: Path, content: str, says: str) -> None:
+def test_a_lineage_that_is_none_is_broken(project: Path, content: str, says: str) -> None:
     (project / "models/final/lineage.json").write_text(content)
-    with pytest.raises(InputError, match=says):
-        audited()
+    audit = audited()
+    assert said(audit, "broken") == ["model: models/final/lineage.json"] and says in str(audit.failure)
+    put("models/registry", Path("models/averaged"), None, "one")
+    assert "registry: models/final/lineage.json" in said(audited("models/registry"), "broken"), "the registry keeps the whole one"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_model_without_weights_or_configuration_is_broken(project: Path, name: str) -> None:
+    (project / "models/final" / name).unlink()
+    assert said(audited(), "broken") == [f"model: models/final/{name}"]
 
 
 def test_a_folder_without_a_lineage_is_no_model(project: Path) -> None:

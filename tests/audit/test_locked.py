@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from cavmae.audit.audit import audit_model
 from cavmae.audit.findings import Audit
 from tests.audit.locks import commit_lock, lock, stage
 from tests.audit.project import audited, copied, said
@@ -86,3 +88,38 @@ def test_a_damaged_dvc_lock_is_told_of_and_the_committed_one_is_used(project: Pa
     (project / "models/final/README.md").write_text("other")
     audit = audited()
     assert said(audit, "broken") == ["versions: dvc.lock", "versions: models/final"] and not said(audit, "differs")
+
+
+def test_parameters_of_data_and_figures_are_those_of_dvc_lock(project: Path) -> None:
+    sections = yaml.safe_load(Path("params.yaml").read_text())
+    lock(
+        ingest=stage("cavmae ingest", ingest=sections["ingest"]),
+        extract=stage("cavmae extract", **{"extract.workers": 0, "extract.frames": {"unknown": 1}}),
+        validate=stage("cavmae validate", validate=sections["validate"] | {"split": 1}),
+        evaluate=stage("cavmae evaluate", evaluate=sections["evaluate"]),
+        finetune=stage("cavmae finetune", finetune={"lr": 12345}),  # the lineage has it
+        compare=stage("cavmae compare", compare={"margin": 12345}),
+    )
+    sections["extract"] = sections["extract"] | {"workers": 0, "frames": 8}
+    sections["evaluate"]["replicates"] += 1
+    sections["evaluate"]["new"] = [1]
+    Path("tests-params.yaml").write_text(yaml.safe_dump(sections))
+    audit = audited()
+    ours = ("ingest", "extract", "validate", "evaluate", "compare")
+    found = [what.removeprefix("parameters: ") for what in said(audit, "differs", "proved") if what.startswith("parameters: ")]
+    assert sorted(what for what in found if what.startswith(ours)) == [
+        "evaluate.new",
+        "evaluate.replicates",
+        "extract.frames",
+        "ingest in tests-params.yaml",
+        "validate.split",
+    ]
+    lr = details(audit, "parameters", "finetune.lr")
+    assert all("12345" not in detail for detail in lr), "once, and by the lineage"
+    before = sections["evaluate"]["replicates"] - 1
+    assert details(audit, "parameters", "evaluate.replicates") == [
+        f"tests-params.yaml says {before + 1}, dvc.lock has {before}",
+    ]
+    sections = yaml.safe_load(Path("tests-params.yaml").read_text())
+    pretrained = audit_model(Path("models/pretrained"), Path("data/validated"), Path("tests-params.yaml"), None, False)
+    assert not details(pretrained, "parameters", "evaluate.replicates"), "it has no figures"

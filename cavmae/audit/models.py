@@ -3,19 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from cavmae.audit.findings import Audit
 from cavmae.audit.line import Link
 from cavmae.audit.locked import Stage, voucher
-from cavmae.errors import InputError, StepFailed
-from cavmae.models.files import CONFIG, EPOCHS, LINEAGE, WEIGHTS, model_fingerprint
-from cavmae.models.registries import open_registry
-from cavmae.models.registry import version_of
-from cavmae.storage import read_json, sha256_file
-
-METRICS = "metrics.json"
-_COPIES = {"package"}  # steps that hand weights and configuration on as they are
+from cavmae.audit.registry import COPIES, METRICS, check_registry
+from cavmae.models.files import CONFIG, EPOCHS, WEIGHTS, model_fingerprint
+from cavmae.storage import sha256_file
 
 
 def check_model(audit: Audit, model: Path, line: list[Link], registry: str | None, stages: list[Stage]) -> None:
@@ -29,13 +23,13 @@ def check_model(audit: Audit, model: Path, line: list[Link], registry: str | Non
     if line:
         _check_metrics(audit, model, line[0].lineage.metrics)
     if own:
-        _check_registry(audit, model, own, registry)
+        check_registry(audit, model, own, registry, voucher(stages, model))
     _check_ancestors(audit, line, model, stages)
 
 
 def _check_own(audit: Audit, model: Path, own: dict[str, str], line: list[Link]) -> None:
     first = line[0].lineage
-    if first.step in _COPIES and len(line) > 1 and line[1].files:
+    if first.step in COPIES and len(line) > 1 and line[1].files:
         for name in (WEIGHTS, CONFIG):
             wanted = line[1].files.get(name, "")
             audit.compare("model", str(model / name), own[name], wanted, f"lineage of {first.step}")
@@ -52,58 +46,6 @@ def _check_metrics(audit: Audit, model: Path, wanted: str | None) -> None:
         audit.add("metrics", str(path), "broken", "is missing, the lineage names it")
     else:
         audit.compare("metrics", str(path), sha256_file(path), wanted, "lineage of package")
-
-
-def _check_registry(audit: Audit, model: Path, own: dict[str, str], location: str | None) -> None:
-    if location is None:
-        return
-    version = version_of(own[WEIGHTS])
-    try:
-        registry = open_registry(location)
-        champion = registry.read_champion()
-        if version not in {entry.candidate for entry in registry.history() if entry.outcome == "promoted"}:
-            audit.add("registry", f"{location}, version {version}", "claimed", "was never promoted there")
-            return
-        folder = registry.model_folder(version)
-        kept = {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
-    except (InputError, StepFailed, OSError) as error:
-        audit.add("registry", f"{location}, version {version}", "broken", str(error))
-        return
-    standing = "the champion" if champion is not None and champion.version == version else "an earlier champion"
-    by = f"{location}, {standing}"
-    for name in (WEIGHTS, CONFIG, METRICS):
-        if name in kept and (model / name).is_file():
-            audit.compare("registry", str(model / name), own.get(name) or sha256_file(model / name), kept[name], by)
-    if LINEAGE in kept:
-        _check_kept_lineage(audit, model / LINEAGE, folder / LINEAGE, by)
-
-
-def _check_kept_lineage(audit: Audit, path: Path, kept: Path, by: str) -> None:
-    """The model may have been promoted before or after it was packaged: the one lineage then stands within the other."""
-    if sha256_file(path) != sha256_file(kept):
-        ours, theirs = _read_or_none(path), _read_or_none(kept)
-        if theirs is not None and theirs in _copied(ours):
-            audit.add("registry", str(path), "proved", f"{by}, but for the last step")
-            audit.add("registry", f"{path}, step {ours['step']}", "claimed", f"{by} is the model before it")
-            return
-        if ours is not None and ours in _copied(theirs):
-            audit.add("registry", str(path), "proved", f"{by}, a copy of it")
-            return
-    audit.compare("registry", str(path), sha256_file(path), sha256_file(kept), by)
-
-
-def _read_or_none(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except InputError:
-        return None
-
-
-def _copied(lineage: Any) -> list[Any]:
-    """The lineages of the models that a lineage's last step handed on as they were."""
-    if not isinstance(lineage, dict) or lineage.get("step") not in _COPIES or not isinstance(lineage.get("parents"), dict):
-        return []
-    return [parent.get("lineage") for parent in lineage["parents"].values() if isinstance(parent, dict)]
 
 
 def _check_ancestors(audit: Audit, line: list[Link], model: Path, stages: list[Stage]) -> None:

@@ -22,14 +22,22 @@ def audit_page(
     return text, audit.failure
 
 
-def usage_page(clip: str, dataset: Path, models: Path, registry: str | None, as_json: bool) -> str:
-    """Return which versions of the data and which models a clip went into."""
+def usage_page(clip: str, dataset: Path, models: Path, registry: str | None, as_json: bool) -> tuple[str, str | None]:
+    """Return which versions of the data and which models a clip went into; and why that is not all, None if it is."""
     usage = clip_usage(clip, dataset, models, registry)
-    return to_json(usage.document()).rstrip() if as_json else "\n".join(_usage_lines(usage))
+    text = to_json(usage.document()).rstrip() if as_json else "\n".join(_usage_lines(usage))
+    if not usage.unknown:
+        return text, None
+    first, more = usage.unknown[0], len(usage.unknown) - 1
+    others = f", and {more} more" if more else ""
+    return text, f"the answer is not complete: {first['what']}{others} could not be looked at ({first['why']})"
 
 
 def _usage_lines(usage: Usage) -> Iterator[str]:
     yield f"{usage.clip}: in {len(usage.data)} versions of the data, {len(usage.models)} models"
+    if not usage.data and not usage.models:
+        yield f"nothing that was looked at knows {usage.clip!r}: look at the spelling; name a clip by"
+        yield "its id (video_id), its name, its path or its group"
     if usage.data:
         yield "\nversions of the data:"
     for row in usage.data:

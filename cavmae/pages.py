@@ -139,7 +139,9 @@ def _audit(options: argparse.Namespace) -> tuple[str, str | None]:
 
     registry = options.registry or (_REGISTRY if Path(_REGISTRY).is_dir() else None)
     if options.clip is not None:
-        return usage_page(options.clip, options.dataset, Path("models"), registry, options.json), None
+        if options.html is not None:
+            raise InputError("--html is the page of a model's audit, --clip has none; leave one of them out (--json prints JSON)")
+        return usage_page(options.clip, options.dataset, Path("models"), registry, options.json)
     return audit_page(
         options.model, options.dataset, options.params, registry, not options.no_sources, options.json, options.html
     )

@@ -11,7 +11,7 @@ from cavmae.errors import InputError, StepFailed
 from cavmae.models.lineage import dataset_fingerprint
 from cavmae.progress import Progress
 from cavmae.storage import read_json, sha256_file
-from cavmae.stores import Absent, Store, is_remote
+from cavmae.stores import Absent, Store, is_name, is_remote
 
 _SHOWN = 20
 _BLOCK = 8 << 20  # bytes; a shard on S3 is read by ranges, and never whole into memory
@@ -19,35 +19,41 @@ _BLOCK = 8 << 20  # bytes; a shard on S3 is read by ranges, and never whole into
 
 def check_data(audit: Audit, line: list[Link], dataset: Path, sources: bool) -> None:
     """Hold the data set in a folder against every one that the line names; with `sources` the videos as well."""
-    versions: dict[str, dict[str, str]] = {}
-    steps: dict[str, list[str]] = {}
+    versions: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for link in line:
         if link.lineage.dataset:
-            key = link.lineage.dataset.get("clips.parquet", "")
-            versions[key] = link.lineage.dataset
-            steps.setdefault(key, []).append(link.lineage.step)
+            versions.setdefault(tuple(sorted(link.lineage.dataset.items())), []).append(link.lineage.step)
     if not versions:
         audit.add("data", "data set", "claimed", "the lineage names none")
         return
     here = dataset_fingerprint(dataset) if dataset.is_dir() else {}
-    for number, (key, files) in enumerate(versions.items()):
-        by = f"lineage of {', '.join(dict.fromkeys(steps[key]))}"
+    for number, (named, steps) in enumerate(versions.items()):
+        by = f"lineage of {', '.join(dict.fromkeys(steps))}"
+        files = {name: sha256 for name, sha256 in named if is_name(name)}
+        for name in dict(named).keys() - files.keys():
+            audit.add("data", f"{dataset}, {name!r}", "broken", f"{by} names a file outside the folder")
+        key = files.get("clips.parquet", "")[:12]
         if not here:
-            audit.add("data", f"{dataset} ({key[:12]}…)", "claimed", f"{by} names it, and it is not here")
+            audit.add("data", f"{dataset} ({key}…)", "claimed", f"{by} names it, and it is not here")
         elif number and here != files:
-            audit.add("data", f"older data set {key[:12]}…", "claimed", f"{by} names it; `git checkout` and `dvc pull` bring it")
+            audit.add("data", f"older data set {key}…", "claimed", f"{by} names it; `git checkout` and `dvc pull` bring it")
         else:
-            for name, sha256 in files.items():
-                found = here.get(name)
-                if found is None:
-                    audit.add("data", str(dataset / name), "broken", f"is missing, {by} names it")
-                else:
-                    same = audit.compare("data", str(dataset / name), found, sha256, by, "differs")
-                    sources = sources and (same or name != "clips.parquet")  # what the list of another version names says nothing
+            sources = _check_lists(audit, dataset, here, files, by) and sources
     if here:
         _check_shards(audit, dataset)
         if sources and (dataset / "clips.parquet").is_file():
             _check_sources(audit, dataset)
+
+
+def _check_lists(audit: Audit, dataset: Path, here: dict[str, str], files: dict[str, str], by: str) -> bool:
+    """Compare the lists; tell whether that of the clips is the same: what the list of another version names says nothing."""
+    same = True
+    for name, sha256 in files.items():
+        if name not in here:
+            audit.add("data", str(dataset / name), "broken", f"is missing, {by} names it")
+        elif not audit.compare("data", str(dataset / name), here[name], sha256, by, "differs"):
+            same = same and name != "clips.parquet"
+    return same
 
 
 def _check_shards(audit: Audit, dataset: Path) -> None:

@@ -10,6 +10,7 @@ from cavmae.audit.locked import Stage, voucher
 from cavmae.audit.registry import COPIES, METRICS, check_registry
 from cavmae.models.files import CONFIG, EPOCHS, WEIGHTS, model_fingerprint
 from cavmae.storage import sha256_file
+from cavmae.stores import is_name
 
 
 def check_model(audit: Audit, model: Path, line: list[Link], registry: str | None, stages: list[Stage]) -> None:
@@ -67,7 +68,12 @@ def _check_ancestors(audit: Audit, line: list[Link], model: Path, stages: list[S
                 audit.add("ancestors", str(vouched[0] / CONFIG), "differs", f"{why} {files.get(CONFIG, '')[:12]}…")
                 continue
         for name, sha256 in sorted(files.items()):
-            audit.compare("ancestors", str(folder / name), found.get(name, ""), sha256, by)
+            if not is_name(name):
+                audit.add("ancestors", f"{folder}, {name!r}", "broken", f"{by} names a file outside the folder")
+            elif name not in found:
+                audit.add("ancestors", str(folder / name), "broken", f"{by} names it, and no model has such a file")
+            else:
+                audit.compare("ancestors", str(folder / name), found[name], sha256, by)
     for link in line:
         _check_epochs(audit, link, [folder for folder, _ in beside])
         for place, sha256 in sorted((link.lineage.checkpoint or {}).items()):
@@ -81,6 +87,11 @@ def _has(found: dict[str, str], wanted: dict[str, str]) -> bool:
 def _check_epochs(audit: Audit, link: Link, folders: list[Path]) -> None:
     """The weights of single epochs that were averaged, where the model that they belong to is here."""
     for name, wanted in sorted(link.lineage.epochs.items()):
+        if not is_name(name):
+            audit.add(
+                "ancestors", f"{EPOCHS}, {name!r}", "broken", f"lineage of {link.lineage.step} names a file outside the folder"
+            )
+            continue
         file = next(
             (path for folder in folders if (path := folder / EPOCHS / name).is_file() and sha256_file(path) == wanted),
             None,

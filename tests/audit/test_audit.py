@@ -182,6 +182,25 @@ def test_a_model_without_weights_or_configuration_is_broken(project: Path, name:
     assert said(audited(), "broken") == [f"model: models/final/{name}"]
 
 
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b", ""])
+def test_a_file_outside_the_folder_is_named_as_that(project: Path, name: str) -> None:
+    def change(document: dict[str, Any]) -> None:
+        parent = document["parents"]["start"]["lineage"]["parents"]["start"]
+        parent["lineage"]["dataset"][name] = "0" * 64
+        parent["lineage"]["epochs"] = {name: "0" * 64}
+        parent["files"][name] = "0" * 64
+
+    rewrite(project, change)
+    outside = [finding for finding in audited().findings if "names a file outside the folder" in finding.detail]
+    assert [finding.state for finding in outside] == ["broken"] * 3
+    assert [finding.what for finding in outside] == [
+        f"models/finetuned, {name!r}",
+        f"epochs, {name!r}",
+        f"data/validated, {name!r}",
+    ]
+    assert "is missing" not in str(audited().document())
+
+
 def test_a_folder_without_a_lineage_is_no_model(project: Path) -> None:
     with pytest.raises(InputError, match="holds no lineage"):
         audit_model(Path("data"), Path("data/validated"), Path("params.yaml"), None)

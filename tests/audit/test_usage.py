@@ -92,6 +92,23 @@ def test_what_was_committed_and_is_gone_here_is_found_too(project: Path, capsys:
     found = usage(first)
     assert not found.models and len(found.unknown) == 4, found.document()
     assert all("dvc fetch" in one["why"] for one in found.unknown)
+    for words in ([], ["--json"]):
+        assert main(["audit", "--clip", first, *words]) == 1
+        told = capsys.readouterr()
+        assert told.out and told.err.startswith("cavmae audit: the answer is not complete: ") and told.err.count("\n") == 1
+    assert ", and 3 more could not be looked at" in told.err
+
+
+def test_a_clip_that_nothing_knows_is_answered_with_a_hint(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--clip", "nobody"]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("nobody: in 0 versions of the data, 0 models\nnothing that was looked at knows 'nobody': ")
+    assert "its id (video_id), its name, its path or its group" in told.out and "spelling" in told.out and not told.err
+
+
+def test_a_clip_has_no_page(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--clip", "nobody", "--html", "page.html"]) == 2
+    assert "--html" in capsys.readouterr().err and not Path("page.html").exists()
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])

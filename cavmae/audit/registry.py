@@ -26,11 +26,17 @@ def check_registry(audit: Audit, model: Path, own: dict[str, str], location: str
     version = version_of(own[WEIGHTS])
     try:
         registry = open_registry(location)
-        champion, history = _settled(registry)
+        history = registry.history()
     except (InputError, StepFailed, OSError) as error:
         _add_error(audit, location, location, error)
         return
-    _check_pointer(audit, location, champion, history)
+    champion, standing = None, "a champion of its history"
+    try:
+        champion, history = _settled(registry)
+        _check_pointer(audit, location, champion, history)
+        standing = "the champion" if champion is not None and champion.version == version else "an earlier champion"
+    except (InputError, StepFailed, OSError) as error:
+        _add_error(audit, location, location, error)
     promoted = {entry.candidate for entry in history if entry.outcome == "promoted"}
     if version not in promoted and (champion is None or champion.version != version):
         audit.add("registry", f"{location}, version {version}", "claimed", "was never promoted there")
@@ -41,7 +47,6 @@ def check_registry(audit: Audit, model: Path, own: dict[str, str], location: str
     except (InputError, StepFailed, OSError) as error:
         _add_error(audit, f"{location}, version {version}", location, error)
         return
-    standing = "the champion" if champion is not None and champion.version == version else "an earlier champion"
     by = f"{location}, {standing}"
     damaged = _check_version(audit, folder, version, kept)
     for name in (WEIGHTS, CONFIG, METRICS):

@@ -98,3 +98,11 @@ def test_the_champion_is_what_the_history_tells(project: Path, kept: Path) -> No
     assert wrong() == []
     shutil.rmtree(PLACE)
     assert wrong() == []
+
+
+def test_a_damaged_pointer_does_not_hide_a_damaged_version(kept: Path) -> None:
+    CHAMPION.write_text("{}")
+    change(kept / "config.json", b"{}")
+    assert wrong() == ["registry: models/registry/champion.json", f"registry: {kept / 'config.json'}"]
+    HISTORY.write_bytes(b"{}\n")
+    assert wrong() == ["registry: models/registry/history.jsonl, line 1"]

@@ -98,7 +98,8 @@ def main() -> int:
     first = not (home / PASSWORDS).exists()
     variables = {**os.environ, **environment(home, options.port, options.project)}
     parts = Parts(Path(sys.executable).parent / "airflow", home, variables)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT as well: a shell's background jobs ignore it
+        signal.signal(number, signal.default_int_handler)
     try:
         _say(f"starting Airflow; its logs are {home}/*.log")
         parts.migrate()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,8 @@ from cavmae import stores
 from tests.s3_service import S3Service
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# a shell's background job ignores SIGINT, and so would all that tests start and press Ctrl-C at
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

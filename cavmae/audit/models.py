@@ -24,7 +24,7 @@ def check_model(audit: Audit, model: Path, line: list[Link], registry: str | Non
     if line:
         _check_metrics(audit, model, line[0].lineage.metrics)
     if own:
-        check_registry(audit, model, own, registry, voucher(stages, model))
+        check_registry(audit, model, own, registry, stages)
     _check_ancestors(audit, line, model, stages)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cavmae.audit.findings import Audit
+from cavmae.audit.locked import Stage, voucher
 from cavmae.errors import InputError, StepFailed
 from cavmae.models.files import CONFIG, LINEAGE, WEIGHTS
 from cavmae.models.registries import open_registry
@@ -15,11 +16,10 @@ METRICS = "metrics.json"
 COPIES = {"package"}  # steps that hand weights and configuration on as they are
 
 
-def check_registry(audit: Audit, model: Path, own: dict[str, str], location: str | None, vouched: str | None) -> None:
+def check_registry(audit: Audit, model: Path, own: dict[str, str], location: str | None, stages: list[Stage]) -> None:
     """Hold the pointer against the history, and the model, whose weights and configuration are `own`, against its version.
 
-    `vouched` says which dvc.lock names the model folder as it is, None where none does: of two files that differ the one that
-    it vouches for is the right one.
+    Of two files that differ, that of a model folder which `stages` name as it is, is the right one.
     """
     if location is None:
         return
@@ -51,9 +51,10 @@ def check_registry(audit: Audit, model: Path, own: dict[str, str], location: str
     damaged = _check_version(audit, folder, version, kept)
     for name in (WEIGHTS, CONFIG, METRICS):
         if name in kept and name not in damaged and (model / name).is_file():
-            _compare(audit, model / name, folder / name, by, vouched)
+            ours = own.get(name) or sha256_file(model / name)
+            _compare(audit, model / name, ours, folder / name, kept[name], by, stages)
     if LINEAGE in kept and LINEAGE not in damaged:
-        _check_kept_lineage(audit, model / LINEAGE, folder / LINEAGE, by, vouched)
+        _check_kept_lineage(audit, model / LINEAGE, folder / LINEAGE, kept[LINEAGE], by, stages)
 
 
 def _settled(registry: Registry) -> tuple[Champion | None, list[Entry]]:
@@ -123,27 +124,28 @@ def _told(lineage: Any) -> dict[str, Any]:
     return told
 
 
-def _compare(audit: Audit, path: Path, kept: Path, by: str, vouched: str | None) -> None:
+def _compare(audit: Audit, path: Path, ours: str, kept: Path, theirs: str, by: str, stages: list[Stage]) -> None:
     """Of two that differ, the registry's is the wrong one where dvc.lock vouches for the model's."""
-    ours, theirs = sha256_file(path), sha256_file(kept)
-    if ours != theirs and vouched is not None:
+    vouched = None if ours == theirs else voucher(stages, path.parent)  # reads the whole folder
+    if vouched is not None:
         audit.add("registry", str(kept), "broken", f"is {theirs[:12]}…, {path} is {ours[:12]}…, as {vouched} names it")
     else:
         audit.compare("registry", str(path), ours, theirs, by)
 
 
-def _check_kept_lineage(audit: Audit, path: Path, kept: Path, by: str, vouched: str | None) -> None:
+def _check_kept_lineage(audit: Audit, path: Path, kept: Path, theirs: str, by: str, stages: list[Stage]) -> None:
     """The model may have been promoted before or after it was packaged: the one lineage then stands within the other."""
-    if sha256_file(path) != sha256_file(kept):
-        ours, theirs = _read_or_none(path), _read_or_none(kept)
-        if theirs is not None and theirs in _copied(ours):
+    ours = sha256_file(path)
+    if ours != theirs:
+        here, there = _read_or_none(path), _read_or_none(kept)
+        if there is not None and there in _copied(here):
             audit.add("registry", str(path), "proved", f"{by}, but for the last step")
-            audit.add("registry", f"{path}, step {ours['step']}", "claimed", f"{by} is the model before it")
+            audit.add("registry", f"{path}, step {here['step']}", "claimed", f"{by} is the model before it")
             return
-        if ours is not None and ours in _copied(theirs):
+        if here is not None and here in _copied(there):
             audit.add("registry", str(path), "proved", f"{by}, a copy of it")
             return
-    _compare(audit, path, kept, by, vouched)
+    _compare(audit, path, ours, kept, theirs, by, stages)
 
 
 def _read_or_none(path: Path) -> Any:

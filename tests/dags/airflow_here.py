@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -11,10 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dags.standalone import PARTS, PASSWORDS, Parts, environment
 from tests.conftest import REPOSITORY
 
 ENVIRONMENT = REPOSITORY / ".venv-airflow"
+NEEDED = [
+    pytest.mark.airflow,
+    pytest.mark.skipif(not ENVIRONMENT.is_dir(), reason=f"{ENVIRONMENT.name} is not there; `make test-airflow` makes it"),
+]
 _PATIENCE_S = 180.0
 _SOON = ("ORPHANED_TASKS_CHECK_INTERVAL", "SCHEDULER_HEALTH_CHECK_THRESHOLD", "TASK_INSTANCE_HEARTBEAT_TIMEOUT")
 
@@ -24,6 +31,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def in_airflow(program: str, given: Any) -> Any:
+    """Run a program in Airflow's own environment with `given` as JSON in its first argument; return its last line, from JSON."""
+    done = subprocess.run(
+        [str(ENVIRONMENT / "bin" / "python"), "-c", program, json.dumps(given)],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 class Airflow:

@@ -11,17 +11,14 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY
-from tests.dags.airflow_here import ENVIRONMENT, Airflow
+from tests.dags.airflow_here import NEEDED, Airflow
 from tests.dags.running_kubeflow import RunningKubeflow
 from tests.dags.small_project import history, make_project
 from tests.dags.telling import Told, listening
 from tests.pipelines.serving import serving
 from tests.training.tiny import tiny
 
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.skipif(not ENVIRONMENT.is_dir(), reason=f"{ENVIRONMENT.name} is not there; `make test-airflow` makes it"),
-]
+pytestmark = NEEDED
 RETRAIN = "cavmae_retrain"
 
 

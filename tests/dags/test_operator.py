@@ -1,18 +1,12 @@
 """What a try of the Kubeflow task does with what earlier tries kept, in Airflow's own environment, with the answers given."""
 
-import json
-import subprocess
 from typing import Any
 
 import pytest
 
-from tests.conftest import REPOSITORY
-from tests.dags.airflow_here import ENVIRONMENT
+from tests.dags.airflow_here import NEEDED, in_airflow
 
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.skipif(not ENVIRONMENT.is_dir(), reason=f"{ENVIRONMENT.name} is not there; `make test-airflow` makes it"),
-]
+pytestmark = NEEDED
 # `kept` is the task's state, `tries` its max_tries, `runs` the state of each run, `kill` ends the task while it submits
 PROGRAM = """
 import json, sys
@@ -62,14 +56,7 @@ print(json.dumps({"ended": ended, "asked": asked, "kept": state.get("submission"
 def tried(kept: dict[str, Any] | None, runs: dict[str, str], tries: int = 3, **more: Any) -> tuple[str, list[list[str]], Any]:
     """How the try ended, what was asked of Kubeflow, and what is kept for the next."""
     given = {"kept": {"submission": kept} if kept else {}, "runs": runs, "tries": tries, **more}
-    done = subprocess.run(
-        [str(ENVIRONMENT / "bin" / "python"), "-c", PROGRAM, json.dumps(given)],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = in_airflow(PROGRAM, given)
     return found["ended"], found["asked"], found["kept"]
 
 

@@ -9,14 +9,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.dags.airflow_here import ENVIRONMENT, Airflow
+from tests.dags.airflow_here import ENVIRONMENT, NEEDED, Airflow
 from tests.dags.small_project import history, make_project
 from tests.dvc.project import FIRST, put_videos
 
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.skipif(not ENVIRONMENT.is_dir(), reason=f"{ENVIRONMENT.name} is not there; `make test-airflow` makes it"),
-]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")

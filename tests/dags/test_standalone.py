@@ -8,16 +8,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from dags.standalone import PARTS
 from tests.conftest import REPOSITORY
-from tests.dags.airflow_here import ENVIRONMENT, free_port
+from tests.dags.airflow_here import ENVIRONMENT, NEEDED, free_port
 
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.skipif(not ENVIRONMENT.is_dir(), reason=f"{ENVIRONMENT.name} is not there; `make test-airflow` makes it"),
-]
+pytestmark = NEEDED
 
 
 def of_home(home: Path) -> Iterator[int]:

@@ -1,18 +1,10 @@
 """The trigger that watches a run: what it makes of every answer, in Airflow's own environment, with the answers given."""
 
-import json
-import subprocess
 from typing import Any
 
-import pytest
+from tests.dags.airflow_here import NEEDED, in_airflow
 
-from tests.conftest import REPOSITORY
-from tests.dags.airflow_here import ENVIRONMENT
-
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.skipif(not ENVIRONMENT.is_dir(), reason=f"{ENVIRONMENT.name} is not there; `make test-airflow` makes it"),
-]
+pytestmark = NEEDED
 # `answers` are what the command says at each look; `until` is in seconds from now; asked words and the event are printed
 PROGRAM = """
 import asyncio, itertools, json, sys, time
@@ -47,14 +39,7 @@ print(json.dumps({"event": asyncio.run(first()), "asked": asked}))
 
 def watched(answers: list[Any], until: float = 1e6) -> tuple[dict[str, Any], list[str]]:
     """The event, and the commands that were asked for."""
-    done = subprocess.run(
-        [str(ENVIRONMENT / "bin" / "python"), "-c", PROGRAM, json.dumps({"answers": answers, "until": until})],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = in_airflow(PROGRAM, {"answers": answers, "until": until})
     return found["event"], found["asked"]
 
 

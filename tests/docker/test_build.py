@@ -151,8 +151,8 @@ def test_a_dirty_build_says_so_and_tells_the_image(copy: Copy) -> None:
 def test_index_settings_reach_the_build_as_secrets_and_are_gone_afterwards(copy: Copy, tmp_path: Path) -> None:
     done = copy.build(
         "data",
-        PIP_INDEX_URL="https://me:geh%23eim@index.invalid/simple",
-        PIP_EXTRA_INDEX_URL="https://two.invalid/simple file:///opt/wheels",
+        PIP_INDEX_URL="https://me:geh%23eim@index.invalid/packages",
+        PIP_EXTRA_INDEX_URL="https://two.invalid/packages file:///opt/wheels",
         PIP_FIND_LINKS="/opt/wheels https://links.invalid/",
         PIP_TRUSTED_HOST="two.invalid",
     )
@@ -162,14 +162,14 @@ def test_index_settings_reach_the_build_as_secrets_and_are_gone_afterwards(copy:
     assert done.stderr.count("is a folder of this machine") == 2
     pip = configparser.RawConfigParser()
     pip.read_string(copy.secret("pip"))
-    assert pip["global"]["index-url"] == "https://me:geh%23eim@index.invalid/simple"
-    assert pip["global"]["extra-index-url"].split() == ["https://two.invalid/simple"]
+    assert pip["global"]["index-url"] == "https://me:geh%23eim@index.invalid/packages"
+    assert pip["global"]["extra-index-url"].split() == ["https://two.invalid/packages"]
     assert pip["global"]["find-links"].split() == ["https://links.invalid/"]
     assert pip["global"]["trusted-host"].split() == ["two.invalid"]
     uv = tomllib.loads(copy.secret("uv"))
     assert uv["index"] == [
-        {"url": "https://two.invalid/simple"},
-        {"url": "https://me:geh%23eim@index.invalid/simple", "default": True},
+        {"url": "https://two.invalid/packages"},
+        {"url": "https://me:geh%23eim@index.invalid/packages", "default": True},
     ]
     assert (uv["find-links"], uv["allow-insecure-host"]) == (["https://links.invalid/"], ["two.invalid"])
     secrets = build["secrets"]
@@ -188,13 +188,13 @@ def test_index_settings_reach_the_build_as_secrets_and_are_gone_afterwards(copy:
 
 def test_uvs_own_settings_come_before_pips(copy: Copy, tmp_path: Path) -> None:
     file = tmp_path / "uv settings.toml"
-    file.write_text('[[index]]\nname = "ours"\nurl = "https://file.invalid/simple"\ndefault = true\n')
+    file.write_text('[[index]]\nname = "ours"\nurl = "https://file.invalid/packages"\ndefault = true\n')
     copy.build(
-        "data", PIP_INDEX_URL="https://pip.invalid/simple", UV_CONFIG_FILE=str(file), UV_INDEX="more=https://more.invalid/s?a=b"
+        "data", PIP_INDEX_URL="https://pip.invalid/packages", UV_CONFIG_FILE=str(file), UV_INDEX="more=https://more.invalid/s?a=b"
     )
     assert tomllib.loads(copy.secret("uv"))["index"] == [
         {"url": "https://more.invalid/s?a=b"},
-        {"url": "https://file.invalid/simple", "default": True},
+        {"url": "https://file.invalid/packages", "default": True},
     ]
     assert "pip.invalid" not in copy.secret("pip")
 
@@ -206,7 +206,7 @@ def test_uv_settings_that_cannot_be_read_stop_the_build(copy: Copy, tmp_path: Pa
 
 @pytest.mark.parametrize("way", ["fails", "is stopped"])
 def test_no_secret_survives_a_build_that(copy: Copy, way: str) -> None:
-    environment = copy.environment | {"PIP_INDEX_URL": "https://me:geheim@index.invalid/simple"}
+    environment = copy.environment | {"PIP_INDEX_URL": "https://me:geheim@index.invalid/packages"}
     if way == "fails":
         done = copy.build("data", FAKE_EXIT="3", **environment)
         assert (done.returncode, "exit code 3" in done.stderr, "Traceback" in done.stderr) == (1, True, False)

@@ -59,3 +59,12 @@ def s3_server(s3_service: S3Service, monkeypatch: pytest.MonkeyPatch) -> S3Servi
         monkeypatch.setenv(name, value)
     stores._bucket.cache_clear()  # a connection of an earlier test may have had other credentials
     return s3_service
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place that holds nothing yet: a folder that is still to be made, or a prefix on a real S3 service."""
+    if request.param == "folder":
+        return str(tmp_path / "there")
+    service: S3Service = request.getfixturevalue("s3_server")
+    return f"s3://{service.bucket()}/there"

@@ -18,15 +18,6 @@ from tests.s3_service import S3Service
 LARGEST = 1 << 20
 
 
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where files may lie: a folder, or a prefix on S3."""
-    if request.param == "folder":
-        return str(tmp_path / "there")
-    service: S3Service = request.getfixturevalue("s3_server")
-    return f"s3://{service.bucket()}/there"
-
-
 @pytest.fixture(autouse=True)
 def scratch(s3_service: S3Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where what is fetched lies; nothing may stay there."""

@@ -9,18 +9,8 @@ import pytest
 from cavmae.cli import main
 from cavmae.dataset.schema import CLIPS, read_rows
 from tests.dvc.project import commit, run, stages_of
-from tests.s3_service import S3Service
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where remote and registry lie."""
-    if request.param == "folder":
-        return str(tmp_path / "store")
-    service: S3Service = request.getfixturevalue("s3_server")
-    return f"s3://{service.bucket()}"
 
 
 def flip(content: bytes) -> bytes:

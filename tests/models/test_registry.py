@@ -31,15 +31,6 @@ def models(tmp_path: Path) -> tuple[Path, Path, Path]:
     return model(tmp_path / "a", "aaa"), model(tmp_path / "b", "bbb"), model(tmp_path / "c", "ccc")
 
 
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a registry may be made: a folder, or a prefix on a real S3 service."""
-    if request.param == "folder":
-        return str(tmp_path / "registry")
-    service: S3Service = request.getfixturevalue("s3_server")
-    return f"s3://{service.bucket()}/models/registry"
-
-
 def content(place: str) -> dict[str, bytes]:
     """Everything that lies in a registry, but for what keeps others out."""
     store = open_store(place)

@@ -11,7 +11,6 @@ from cavmae.models.registries import open_registry
 from cavmae.models.registry import Promotion, Registry
 from cavmae.models.rollback import line_of_champions, roll_back
 from tests.models.promoting import champion, keep_connections, model, put, version
-from tests.s3_service import S3Service
 
 Models = tuple[Path, Path, Path]
 
@@ -21,14 +20,6 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAVMAE_WORK", str(tmp_path / "work"))
     monkeypatch.setattr(Registry, "patience_s", 0.0)
     keep_connections(monkeypatch)
-
-
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "folder":
-        return str(tmp_path / "registry")
-    service: S3Service = request.getfixturevalue("s3_server")
-    return f"s3://{service.bucket()}/registry"
 
 
 @pytest.fixture

@@ -79,9 +79,13 @@ def _launch(step: str, arguments: Sequence[str], how: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Ending:
-    """How a process ended: `code` is None for one that was killed, and the message may be left to another."""
+    """How one of the processes of this machine ended that are `together`; one that was stopped before it began left nothing.
+
+    `code` is None for one that was killed, and the message may be left to another.
+    """
 
     rank: int
+    together: int
     code: int | None
     message: str
     time: float
@@ -89,7 +93,8 @@ class _Ending:
 
 def _conclude(step: str, endings: Sequence[_Ending], code: int, asked: bool) -> None:
     """Raise what fits how the processes ended, and torchrun with them, whose exit code tells next to nothing."""
-    if endings and all(ending.code == 0 for ending in endings):
+    together = max((ending.together for ending in endings), default=0)
+    if endings and sum(ending.code == 0 for ending in endings) == together:
         return  # torchrun was asked to stop when all was done
     ended = sorted((ending for ending in endings if ending.code), key=lambda ending: ending.time)
     # processes that saved and left did so because they were asked to, or because another one failed
@@ -104,9 +109,9 @@ def _conclude(step: str, endings: Sequence[_Ending], code: int, asked: bool) -> 
         words = next((ending.message for ending in wrong or failed if ending.message), f"{step} failed without a word")
         if wrong:
             raise InputError(words)
-        raise StepFailed(words + (f"; process {silent} of {len(endings)} ended without a word" if silent else ""))
+        raise StepFailed(words + (f"; process {silent} of {together} ended without a word" if silent else ""))
     if silent:
-        raise StepFailed(f"process {silent} of {len(endings)} was killed and could say nothing; was there too little memory?")
+        raise StepFailed(f"process {silent} of {together} was killed and could say nothing; was there too little memory?")
     if saved:
         raise Interrupted(next(filter(None, saved), f"{step} stopped"))
     raise StepFailed(f"torchrun ended with exit code {code} before {step} began; its own words stand above")

@@ -39,7 +39,8 @@ def run(folder: Path) -> int:
     arguments: list[str] = read_json(folder / WORDS)
 
     def note(code: int | None, message: str) -> None:
-        content = {"code": code, "message": message, "time": time.time()}
+        together = int(os.environ["LOCAL_WORLD_SIZE"])
+        content = {"together": together, "code": code, "message": message, "time": time.time()}
         write_json(folder / f"{os.environ['LOCAL_RANK']}.json", content)
 
     note(None, "")

@@ -29,6 +29,8 @@ def main(arguments):
         print(f"cavmae {step}: too few GPUs", file=sys.stderr)
         return 2
     if how == "kill" and rank == who:
+        while len(list(kept_in(flags).glob("ready-*"))) < world - 1:  # or torchrun stops the others before they listen
+            time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "sum":
         import torch
@@ -47,11 +49,15 @@ def main(arguments):
     return wait(step, rank, flags)
 
 
+def kept_in(flags):
+    return Path(flags["kept"]) if "kept" in flags else Path(os.environ["CAVMAE_WORK"])
+
+
 def wait(step, rank, flags):
     """Count steps until asked to stop, then write down how far it came."""
     asked = []
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-    kept = Path(flags["kept"]) if "kept" in flags else Path(os.environ["CAVMAE_WORK"])
+    kept = kept_in(flags)
     checkpoint = kept / f"step-{rank}"
     done = int(checkpoint.read_text()) if checkpoint.exists() else 0
     if done:

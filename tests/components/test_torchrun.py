@@ -92,9 +92,10 @@ def test_torchrun_that_cannot_begin_is_not_taken_for_a_killed_step(folder: Path,
         run_processes("pretrain", [], 2)
 
 
-def endings(*ended: tuple[int | None, str]) -> list[torchrun._Ending]:
-    """Processes that ended one after the other."""
-    return [torchrun._Ending(rank, code, message, float(rank)) for rank, (code, message) in enumerate(ended)]
+def endings(*ended: tuple[int | None, str], together: int = 0) -> list[torchrun._Ending]:
+    """Processes that ended one after the other; of those `together` (these alone unless told) more never began."""
+    together = together or len(ended)
+    return [torchrun._Ending(rank, together, code, message, float(rank)) for rank, (code, message) in enumerate(ended)]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,8 @@ def endings(*ended: tuple[int | None, str]) -> list[torchrun._Ending]:
         (endings((75, "saved"), (None, "")), StepFailed, r"^process 1 of 2 was killed"),
         (endings((0, ""), (None, "")), StepFailed, r"^process 1 of 2 was killed"),
         (endings((None, ""), (None, "")), StepFailed, r"^process 0, 1 of 2 was killed"),
+        (endings((None, ""), together=2), StepFailed, r"^process 0 of 2 was killed"),
+        (endings((1, "why"), (None, ""), together=3), StepFailed, r"^why; process 1 of 3 ended without a word$"),
         (endings((75, ""), (75, "saved")), Interrupted, r"^saved$"),
         (endings((1, "")), StepFailed, r"^pretrain failed without a word$"),
     ],
@@ -129,6 +132,8 @@ def test_a_step_that_was_done_when_torchrun_was_asked_to_stop_is_done() -> None:
     torchrun._conclude("pretrain", endings((0, ""), (0, "")), 1, asked=True)
     with pytest.raises(Interrupted):
         torchrun._conclude("pretrain", endings((0, ""), (None, "")), 1, asked=True)
+    with pytest.raises(Interrupted):
+        torchrun._conclude("pretrain", endings((0, ""), together=2), 1, asked=True)
 
 
 def test_a_node_outside_a_trainjob_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

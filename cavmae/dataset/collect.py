@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cavmae.dataset.departed import DEPARTED, Departed
 from cavmae.dataset.examining import Examination
 from cavmae.dataset.hashing import HashJournal
 from cavmae.dataset.ingestion import (
@@ -40,6 +41,7 @@ def collect(out: Path, params: IngestParams) -> dict[str, int]:
     if memory is not None:
         memory.recall(out, [journal, stored_journal])
     previous = _previous(out, identity)
+    gone = Departed.read(out / DEPARTED) if previous else Departed()
     log.info("ingest: %d inputs in %s", len(candidates), params.source)
     candidates, unnamed = split_unprintable(candidates)
     labels = _labels(candidates, params.labels_csv, _labels_before(out, previous))
@@ -53,7 +55,7 @@ def collect(out: Path, params: IngestParams) -> dict[str, int]:
     val_share = 0.0 if params.val_source else params.val_share
     test_share = 0.0 if params.test_source else params.test_share
     placement = Placement(params.seed, val_share, test_share, params.shard_clips)
-    rows, duplicates = build_manifest(candidates, hashes, previous, placement, params.source)
+    rows, duplicates = build_manifest(candidates, hashes, previous, gone, placement, params.source)
     quarantine = sorted([*unnamed, *rejected, *duplicates], key=lambda row: (row["path"], row["reason"]))
     if not rows:
         reasons = Counter(row["reason"] for row in quarantine).most_common()
@@ -66,6 +68,7 @@ def collect(out: Path, params: IngestParams) -> dict[str, int]:
     write_labels(out / "labels.csv", labels)
     write_table(out / "quarantine.parquet", quarantine, QUARANTINE)
     write_json(out / "source.json", {**source, **facts})
+    gone.updated(previous, rows).write(out / DEPARTED)
     write_table(out / "clips.parquet", rows, CLIPS)
     if memory is not None:
         memory.keep(out, [journal, stored_journal])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cavmae.dataset.departed import Departed
 from cavmae.dataset.examining import Refused
 from cavmae.dataset.identity import frame_folders, video_id, with_pictures
 from cavmae.dataset.placement import Placement, place, plan_shards
@@ -89,6 +90,7 @@ def build_manifest(
     candidates: Sequence[Candidate],
     hashes: dict[Path, str | OSError],
     previous: list[Row],
+    departed: Departed,
     placement: Placement,
     source: str,
 ) -> tuple[list[Row], list[Row]]:
@@ -96,7 +98,8 @@ def build_manifest(
 
     `hashes` are those of the files that lie in no store; the others carry theirs.
     A clip that `previous` holds (same path and window, or same content and window where nothing lies at its old path any more)
-    keeps its id and its shard, a group that it holds keeps its split, unless the source itself names another split.
+    keeps its id and its shard, a group that it holds keeps its split, as does what `departed` remembers, unless the source
+    itself names another split.
     """
     known = {(row["path"], row["start_s"], row["end_s"]): row for row in previous}
     present = {candidate.shown for candidate in candidates}
@@ -150,7 +153,7 @@ def build_manifest(
                 "object": stored.place if stored and stored.place != path else None,
             }
         )
-    place(rows, previous, placement)
+    place(rows, previous, departed, placement)
     plan_shards(rows, previous, placement.shard_clips)
     return sorted(rows, key=lambda row: (row["shard"], row["video_id"])), quarantine
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cavmae.dataset.departed import DEPARTED
 from cavmae.errors import InputError, StepFailed
 from cavmae.storage import parse_json, sha256_file, sha256_json, to_json
 from cavmae.stores import open_store
@@ -47,14 +48,18 @@ class Memory:
             raise InputError(f"{self._store.location}: remembers another source, {pointer.get('source')}; name another memory")
         for name in _FILES:
             self._store.fetch(f"{pointer['manifest']}/{name}", out / name)
+        (out / DEPARTED).unlink(missing_ok=True)
+        if self._store.size(f"{pointer['manifest']}/{DEPARTED}") is not None:
+            self._store.fetch(f"{pointer['manifest']}/{DEPARTED}", out / DEPARTED)
 
     def keep(self, out: Path, journals: list[Path]) -> None:
         """Remember the manifest in `out`; raises StepFailed where another run has done so since `recall`."""
         for journal in journals:
             if journal.exists():
                 self._store.put(f"{_JOURNALS}/{journal.name}", journal)
-        folder = sha256_json([sha256_file(out / name) for name in _FILES])[:16]
-        for name in _FILES:
+        names = [name for name in (*_FILES, DEPARTED) if (out / name).is_file()]
+        folder = sha256_json([sha256_file(out / name) for name in names])[:16]
+        for name in names:
             self._store.put(f"{folder}/{name}", out / name)
         pointer = to_json({"format": _FORMAT, "source": self._identity, "manifest": folder}).encode()
         if not self._store.write_if(_POINTER, pointer, self._tag):

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+from cavmae.dataset.departed import Departed
 from cavmae.dataset.schema import Row
 from cavmae.dataset.splits import SPLITS, place_groups
 
@@ -17,9 +18,12 @@ class Placement:
     shard_clips: int
 
 
-def place(rows: list[Row], previous: list[Row], placement: Placement) -> None:
+def place(rows: list[Row], previous: list[Row], departed: Departed, placement: Placement) -> None:
     """Set the split of every row that has none: that of its group, in `rows` or before, else as `place_groups` decides."""
     known = {row["group"]: row["split"] for row in previous}
+    for row in rows:
+        if row["group"] not in known and (split := departed.split_of(row)) is not None:
+            known[row["group"]] = split
     labels_of: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         if row["split"] is None:

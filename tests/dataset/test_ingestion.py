@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cavmae.dataset.departed import Departed
 from cavmae.dataset.ingestion import Window, build_manifest, cut_windows, reject_at_sight, split_unprintable
 from cavmae.dataset.placement import Placement
 from cavmae.dataset.schema import Row
@@ -22,9 +23,12 @@ def candidate(path: Path, **more: object) -> Candidate:
     return Candidate(path=path, **settings)  # type: ignore[arg-type]
 
 
-def manifest(candidates: list[Candidate], previous: list[Row] | None = None) -> tuple[list[Row], list[Row]]:
+def manifest(
+    candidates: list[Candidate], previous: list[Row] | None = None, departed: Departed | None = None
+) -> tuple[list[Row], list[Row]]:
     cut = cut_windows(candidates, Window(10.0, None))
-    return build_manifest(cut, {one.path: sha256_file(one.path) for one in cut}, previous or [], PLACEMENT, "src")
+    hashes = {one.path: sha256_file(one.path) for one in cut}
+    return build_manifest(cut, hashes, previous or [], departed or Departed(), PLACEMENT, "src")
 
 
 def many(folder: Path, count: int, label: str = "dog") -> list[Candidate]:
@@ -197,5 +201,5 @@ def test_rows_carry_hash_size_and_path(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_file_that_cannot_be_read_is_quarantined(tmp_path: Path) -> None:
     files = many(tmp_path, 2)
     hashes: dict[Path, str | OSError] = {files[0].path: "a" * 64, files[1].path: OSError(5, "Input/output error")}
-    rows, quarantine = build_manifest(cut_windows(files, Window(10, None)), hashes, [], PLACEMENT, "src")
+    rows, quarantine = build_manifest(cut_windows(files, Window(10, None)), hashes, [], Departed(), PLACEMENT, "src")
     assert len(rows) == 1 and reasons(quarantine) == {"dog1.mp4": "unreadable_file"}

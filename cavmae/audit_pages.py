@@ -34,7 +34,8 @@ def usage_page(clip: str, dataset: Path, models: Path, registry: str | None, as_
 
 
 def _usage_lines(usage: Usage) -> Iterator[str]:
-    yield f"{usage.clip}: in {len(usage.data)} versions of the data, {len(usage.models)} models"
+    versions = len({row["version"] for row in usage.data})
+    yield f"{usage.clip}: in {_counted(versions, 'version')} of the data, {_counted(len(usage.models), 'model')}"
     if not usage.data and not usage.models:
         yield f"nothing that was looked at knows {usage.clip!r}: look at the spelling; name a clip by"
         yield "its id (video_id), its name, its path or its group"
@@ -51,6 +52,10 @@ def _usage_lines(usage: Usage) -> Iterator[str]:
         yield "\ncould not be looked at:"
     for one in usage.unknown:
         yield f"  {one['what']}: {one['why']}"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _lines(audit: Audit) -> Iterator[str]:

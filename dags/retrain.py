@@ -72,9 +72,9 @@ def retrain() -> None:
         """Where it is done."""
         if not has_kubeflow():
             return "validate"
-        if registry == _LOCAL_REGISTRY:
+        if not registry.startswith(("s3://", "/")):
             raise AirflowFailException(
-                "pods share no folder with a worker: set the variable cavmae_registry to s3://bucket/prefix"
+                f"registry {registry}: pods share no such folder with a worker; set the variable cavmae_registry to s3://bucket/prefix"
             )
         return "kubeflow"
 
@@ -82,6 +82,7 @@ def retrain() -> None:
     run_id = {"CAVMAE_RUN_ID": _RUN}
     validate = CavmaeOperator(task_id="validate", words=["-m", "pipelines.dvc_repro", "validate"], environment=run_id)
     train = CavmaeOperator(task_id="train", words=["-m", "pipelines.dvc_repro"], environment=run_id, pool=POOL)
+    snapshot = CavmaeOperator(task_id="snapshot", words=["-m", "pipelines.snapshot", _RUN])
     files = ["--candidate", CANDIDATE, "--registry", _REGISTRY, "--decision", DECISION]
     settings = [_given(key, "--set=") for key in ("rule", "margin")]
     compare = CavmaeOperator(task_id="compare", words=["-m", "cavmae", "compare", *files, *settings])
@@ -120,9 +121,9 @@ def retrain() -> None:
 
     told = report(version, _REGISTRY)
     version >> chosen >> [validate, kubeflow]
-    validate >> train >> compare >> promote >> told
+    validate >> train >> snapshot >> compare >> promote >> told
     kubeflow >> told
-    [version, chosen, validate, train, compare, promote, kubeflow, told] >> give_back()
+    [version, chosen, validate, train, snapshot, compare, promote, kubeflow, told] >> give_back()
 
 
 retrain()

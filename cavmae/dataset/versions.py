@@ -48,7 +48,7 @@ def version_folder(version: str, tracked: str = "data/validated") -> Iterator[Pa
 
 
 def revisions() -> list[tuple[str, str]]:
-    """Return the commits of all branches that changed dvc.lock here, with their times, the newest first."""
+    """Return the commits of all branches and tags that changed dvc.lock here, with their times, the newest first."""
     found = git("log", "--all", "--format=%H%x09%cI", "--", _LOCK)
     return [(commit, time) for commit, _, time in (line.partition("\t") for line in (found or "").splitlines() if line)]
 

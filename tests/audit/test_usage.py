@@ -86,7 +86,7 @@ def test_what_was_committed_and_is_gone_here_is_found_too(project: Path, capsys:
     assert [row["model"] for row in found.models] == [f"models/final at commit {old}"] and not found.unknown
     assert main(["audit", "--clip", first]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{first}: in 2 versions of the data, 1 models"
+    assert lines[0] == f"{first}: in 2 versions of the data, 1 model"
     assert f"  models/final at commit {old}  by finetune, pretrain, adapt" in lines
     shutil.rmtree(".dvc/cache")
     found = usage(first)

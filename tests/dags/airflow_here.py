@@ -148,6 +148,11 @@ class Airflow:
         """What a task returned."""
         return self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value")["value"]
 
+    def log(self, dag: str, run: str, task: str) -> str:
+        """What the log of a task's tries holds."""
+        folder = self.home / "logs" / f"dag_id={dag}" / f"run_id={run}" / f"task_id={task}"
+        return "".join(path.read_text(errors="replace") for path in sorted(folder.glob("*.log")))
+
     def words(self) -> str:
         """What the parts said last, for a test that fails."""
         return "\n".join(f"== {part}\n{(self.home / f'{part}.log').read_text(errors='replace')[-2000:]}" for part in PARTS)

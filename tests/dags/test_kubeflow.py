@@ -113,7 +113,7 @@ def test_new_data_is_one_run_whatever_is_lost_meanwhile(
     assert [entry["run_id"] for entry in history(project, root / "registry")] == list(kubeflow.runs)
     assert airflow.result(RETRAIN, run, "report").startswith("promoted ")
     tasks = airflow.tasks(RETRAIN, run)
-    assert {tasks[name] for name in ("validate", "train", "compare", "promote", "give_back")} == {"skipped"}
+    assert {tasks[name] for name in ("validate", "train", "snapshot", "compare", "promote", "give_back")} == {"skipped"}
     look = airflow.trigger("cavmae_new_data")
     assert airflow.tasks("cavmae_new_data", look["dag_run_id"]) == {"look": "skipped"}
 
@@ -188,6 +188,16 @@ def test_an_event_from_outside_starts_a_look_or_a_retraining(airflow: Airflow, k
     run = airflow.runs(RETRAIN)[-1]["dag_run_id"]
     assert airflow.ended(RETRAIN, run, 300)["state"] == "success"
     assert kubeflow.states()[before[1] :] == ["SUCCEEDED"] and len(airflow.runs(RETRAIN)) == before[0] + 1
+
+
+def test_a_registry_that_no_pod_would_see_is_refused_before_anything_is_sent(airflow: Airflow, kubeflow: RunningKubeflow) -> None:
+    sent = kubeflow.writes()
+    run = airflow.start_run(RETRAIN, registry="models/registry")
+    assert airflow.ended(RETRAIN, run)["state"] == "failed"
+    tasks = airflow.tasks(RETRAIN, run)
+    assert (tasks["choose"], tasks["kubeflow"]) == ("failed", "upstream_failed")
+    assert "cavmae_registry to s3://bucket/prefix" in airflow.log(RETRAIN, run, "choose")
+    assert kubeflow.writes() == sent
 
 
 def test_the_form_refuses_what_it_does_not_know(airflow: Airflow) -> None:

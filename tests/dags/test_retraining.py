@@ -1,6 +1,8 @@
 """A real Airflow retrains on new data once, on unchanged data never, and through the loss of its scheduler."""
 
+import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from cavmae.dataset.sample import plan
 from tests.conftest import REPOSITORY
 from tests.dags.airflow_here import ENVIRONMENT, NEEDED, Airflow
 from tests.dags.small_project import history, make_project
-from tests.dvc.project import FIRST, put_videos
+from tests.dvc.project import CLIPS, FIRST, put_videos
 
 pytestmark = NEEDED
 
@@ -31,6 +34,14 @@ def airflow(project: Path) -> Iterator[Airflow]:
         started.stop()
 
 
+def told_of(project: Path, number: int) -> tuple[int, int]:
+    """In how many versions of the data, and in how many of the registry, a clip is; nothing must be left that is not known."""
+    words = [sys.executable, "-m", "cavmae", "audit", "--clip", plan(CLIPS)[number].name, "--json"]
+    found = json.loads(subprocess.run(words, cwd=project, check=True, capture_output=True, text=True).stdout)
+    assert found["unknown"] == []
+    return len(found["data"]), sum("version" in model["model"] for model in found["models"])
+
+
 def retrained(airflow: Airflow, number: int) -> dict[str, Any]:
     """The run of that number, when it is over."""
     deadline = time.monotonic() + 60
@@ -46,6 +57,9 @@ def test_new_data_is_trained_on_once_also_where_the_scheduler_is_lost(airflow: A
     assert first["state"] == "success", airflow.tasks("cavmae_retrain", first["dag_run_id"])
     assert [entry["run_id"] for entry in history(project)] == [first["dag_run_id"]]
     assert airflow.result("cavmae_retrain", first["dag_run_id"], "report").startswith("promoted ")
+    for task in ("compare", "promote"):
+        log = airflow.log("cavmae_retrain", first["dag_run_id"], task)
+        assert "there is no champion" in log, log
 
     look = airflow.trigger("cavmae_new_data")
     assert airflow.tasks("cavmae_new_data", look["dag_run_id"]) == {"look": "skipped"}
@@ -67,6 +81,8 @@ def test_new_data_is_trained_on_once_also_where_the_scheduler_is_lost(airflow: A
     second = retrained(airflow, 2)
     assert second["state"] == "success", airflow.tasks("cavmae_retrain", second["dag_run_id"])
     assert [entry["run_id"] for entry in history(project)] == [first["dag_run_id"], second["dag_run_id"]]
+    old, new = told_of(project, FIRST - 1), told_of(project, FIRST)  # nobody has committed anything meanwhile
+    assert old == (2, 2) and new == (1, 1)
     look = airflow.trigger("cavmae_new_data")
     assert airflow.tasks("cavmae_new_data", look["dag_run_id"]) == {"look": "skipped"}
     assert len(airflow.runs("cavmae_retrain")) == 2

@@ -22,9 +22,11 @@ def audit_page(
     return text, audit.failure
 
 
-def usage_page(clip: str, dataset: Path, models: Path, registry: str | None, as_json: bool) -> tuple[str, str | None]:
+def usage_page(
+    clip: str, dataset: Path, models: Path, registry: str | None, store: str | None, as_json: bool
+) -> tuple[str, str | None]:
     """Return which versions of the data and which models a clip went into; and why that is not all, None if it is."""
-    usage = clip_usage(clip, dataset, models, registry)
+    usage = clip_usage(clip, dataset, models, registry, store)
     text = to_json(usage.document()).rstrip() if as_json else "\n".join(_usage_lines(usage))
     if not usage.unknown:
         return text, None

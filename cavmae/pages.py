@@ -129,6 +129,9 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--registry", metavar="PLACE", help=f"registry (default {_REGISTRY}, where it is there)")
     parser.add_argument("--clip", metavar="ID", help="list instead what used a clip: its id, name, path or group")
+    parser.add_argument(
+        "--store", metavar="PLACE", help="with --clip: where shards lie (extract.store); default: where the data set says"
+    )
     parser.add_argument("--no-sources", action="store_true", help="do not read the videos")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page as well")
@@ -141,7 +144,9 @@ def _audit(options: argparse.Namespace) -> tuple[str, str | None]:
     if options.clip is not None:
         if options.html is not None:
             raise InputError("--html is the page of a model's audit, --clip has none; leave one of them out (--json prints JSON)")
-        return usage_page(options.clip, options.dataset, Path("models"), registry, options.json)
+        return usage_page(options.clip, options.dataset, Path("models"), registry, options.store, options.json)
+    if options.store is not None:
+        raise InputError("--store is where --clip looks for earlier data; an audit of a model finds its shards by the data set")
     return audit_page(
         options.model, options.dataset, options.params, registry, not options.no_sources, options.json, options.html
     )

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cavmae.audit.line import parse_line
+from cavmae.dataset.kept_lists import fetch_lists, kept_versions
 from cavmae.dataset.schema import CLIPS, QUARANTINE, Row, read_rows
+from cavmae.dataset.shelf import Shelf
 from cavmae.dataset.versions import CLIPS_FILE, QUARANTINE_FILE, locked_outputs, revisions, tracked_folder, version_folder
 from cavmae.errors import InputError, StepFailed
 from cavmae.models.files import LINEAGE
@@ -33,11 +35,12 @@ class Usage:
         return vars(self)
 
 
-def clip_usage(clip: str, dataset: Path, models: Path, registry: str | None) -> Usage:
-    """Look for a clip, by id, name, path or group, in the data here and in every committed version, and in models' lineages.
+def clip_usage(clip: str, dataset: Path, models: Path, registry: str | None, store: str | None = None) -> Usage:
+    """Look for a clip, by id, name, path or group, in the data here and in every earlier version, and in models' lineages.
 
-    Models are those below `models`, those in the registry, and those that committed versions of dvc.lock name. A model used the
-    clip where its line names a data set that has it.
+    Earlier versions are those that git has committed, and those whose lists are kept where their shards are: in `store`, or where
+    the data here says. Models are those below `models`, those in the registry, and those that committed versions of dvc.lock
+    name. A model used the clip where its line names a data set that has it.
     """
     usage, lists = Usage(clip), dict[str, bool]()
     if (dataset / CLIPS_FILE).is_file():
@@ -61,6 +64,7 @@ def clip_usage(clip: str, dataset: Path, models: Path, registry: str | None) -> 
         for path, value in outputs.items():
             if path.startswith(f"{models.name}/") and value.endswith(".dir"):
                 committed.setdefault(value, f"{commit}\t{path}")
+    _look_into_store(usage, lists, dataset, store)
     known: set[str] = set()
     for where, document in _lineages(usage, models, registry, committed):
         _judge(usage, lists, where, document, known)
@@ -81,6 +85,25 @@ def _look(usage: Usage, lists: dict[str, bool], where: str, folder: Path, clip: 
             if clip in (row["video_id"], row["path"]):
                 found = {"video_id": row["video_id"], "path": row["path"], "quarantined": row["reason"]}
                 usage.data.append({"version": where, "clips_sha256": sha256, **found})
+
+
+def _look_into_store(usage: Usage, lists: dict[str, bool], dataset: Path, place: str | None) -> None:
+    """Look into the lists that `validate` kept beside shards, as far as they are not known from elsewhere."""
+    try:
+        shelf = Shelf.beside(dataset) if place is None else Shelf(place, {})
+        versions = [] if shelf is None else [sha256 for sha256 in kept_versions(shelf.store) if sha256 not in lists]
+    except (InputError, StepFailed) as error:
+        usage.unknown.append({"what": place or str(dataset), "why": str(error)})
+        return
+    for sha256 in versions:
+        assert shelf is not None
+        where = f"{shelf.root}, version {sha256[:12]}"
+        try:
+            with tempfile.TemporaryDirectory(prefix="cavmae-") as folder:
+                fetch_lists(shelf.store, sha256, Path(folder))
+                _look(usage, lists, where, Path(folder), usage.clip)
+        except (InputError, StepFailed) as error:
+            usage.unknown.append({"what": where, "why": str(error)})
 
 
 def _is(row: Row, clip: str) -> bool:
@@ -144,6 +167,6 @@ def _judge(usage: Usage, lists: dict[str, bool], where: str, document: Any, know
         usage.models.append({"model": where, "steps": list(dict.fromkeys(steps))})
     for sha256 in dict.fromkeys(strange):
         if sha256 not in known:
-            why = f"{where} was made of it, and no version of it is here"
+            why = f"{where} was made of it, and no version of it is here or in the store of its shards"
             usage.unknown.append({"what": f"data set {sha256[:12]}…", "why": why})
             known.add(sha256)

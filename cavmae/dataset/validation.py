@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cavmae.dataset.expectations import SPLITS, Expectation, Limits, expectations
+from cavmae.dataset.kept_lists import keep_lists
 from cavmae.dataset.schema import CLIPS, QUARANTINE
 from cavmae.dataset.shelf import LOCATION
 from cavmae.dataset.validation_input import Delivery, read_delivery
@@ -52,7 +53,8 @@ class Verdict:
 def validate_dataset(clips: Path, shards: Path, out: Path, limits: Limits) -> Verdict:
     """Validate what `ingest` (folder `clips`) and `extract` (folder `shards`) delivered and write the folder `out`.
 
-    `out` appears whole or not at all, passed or not. Raises InputError where a table is missing or malformed.
+    `out` appears whole or not at all, passed or not; where the shards lie in a store, its lists are kept there too. Raises
+    InputError where a table is missing or malformed.
     """
     delivery = read_delivery(clips, shards)
     labelled = has_labels(delivery)
@@ -86,6 +88,8 @@ def validate_dataset(clips: Path, shards: Path, out: Path, limits: Limits) -> Ve
         _write_table(folder / "clips.parquet", delivery.manifest.take(positions))
         write_json(folder / "index.json", _index(delivery, accepted, counts))
         delivery.shelf.write_location(folder, final=out)
+        if delivery.stored:
+            keep_lists(delivery.shelf.store, folder)
         write_json(folder / "verdict.json", _verdict_json(verdict, validation.outcomes, skipped))
         _write_documents(folder / PAGE.parent, verdict, validation, skipped, tables, quarantine)
     return verdict

@@ -27,6 +27,7 @@ class Delivery:
     shards: list[dict[str, Any]]  # name, bytes, sha256, clips
     settings: dict[str, Any]  # of the extraction
     shelf: Shelf  # where the shards lie
+    stored: bool  # whether that is a store of their own
     shard_bytes: dict[str, int]  # sizes of the files that are there
     ceiling: dict[str, float]  # best possible accuracy by modality, where the source knows it
 
@@ -46,7 +47,8 @@ def read_delivery(clips: Path, shards: Path) -> Delivery:
                 f"{shards / 'index.json'}, shard {number}: '{(wrong or ['name'])[0]}' is missing or malformed; "
                 "run `cavmae extract` again"
             )
-    shelf = Shelf.beside(shards) or Shelf(str(shards), {}, movable=True)
+    store = Shelf.beside(shards)
+    shelf = store or Shelf(str(shards), {}, movable=True)
     return Delivery(
         manifest=_read_table(clips / "clips.parquet", CLIPS),
         facts=_read_table(shards / "facts.parquet", FACTS),
@@ -56,6 +58,7 @@ def read_delivery(clips: Path, shards: Path) -> Delivery:
         shards=listed,
         settings=index["settings"],
         shelf=shelf,
+        stored=store is not None,
         shard_bytes=shelf.sizes(shard["name"] for shard in listed),
         ceiling=read_json(clips / "source.json").get("ceiling", {}) if (clips / "source.json").is_file() else {},
     )

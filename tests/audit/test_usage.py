@@ -10,7 +10,10 @@ import pytest
 
 from cavmae.audit.usage import Usage, clip_usage
 from cavmae.cli import main
+from cavmae.dataset.kept_lists import keep_lists, kept_versions
 from cavmae.dataset.schema import CLIPS, QUARANTINE, read_rows, write_table
+from cavmae.dataset.shelf import Shelf
+from cavmae.stores import open_store
 from tests.audit.project import copied
 from tests.models.promoting import model, put
 
@@ -55,8 +58,8 @@ def without(clip: str) -> None:
     write_table(Path("data/validated/quarantine.parquet"), [gone], QUARANTINE)
 
 
-def usage(clip: str, registry: str | None = None) -> Usage:
-    return clip_usage(clip, Path("data/validated"), Path("models"), registry)
+def usage(clip: str, registry: str | None = None, store: str | None = None) -> Usage:
+    return clip_usage(clip, Path("data/validated"), Path("models"), registry, store)
 
 
 def test_the_clip_of_the_present_data_and_the_model_made_of_it(project: Path) -> None:
@@ -121,6 +124,30 @@ def test_models_of_the_registry_are_found(project: Path, kind: str, request: pyt
     found = usage(clips()[0], place)
     assert [row["model"].startswith(f"{place}, version ") for row in found.models] == [False, True]
     assert len(found.unknown) == 1, "the other model's lineage says nothing"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_data_whose_lists_are_kept_beside_its_shards_is_found(project: Path, place: str, named: bool) -> None:
+    first, *_ = clips()
+    store = open_store(place)
+    keep_lists(store, Path("data/validated"))
+    (kept,) = kept_versions(store)
+    without(first)
+    if not named:  # the data that is here says where its shards lie
+        Path("data/validated/location.json").unlink()
+        Shelf(place, {}).write_location(Path("data/validated"))
+    found = usage(first, store=place if named else None)
+    assert [(row["version"], row["split"]) for row in found.data if "split" in row] == [
+        (f"{Shelf(place, {}).root}, version {kept[:12]}", found.data[-1]["split"])
+    ]
+    assert found.models == [{"model": "models/final", "steps": ["finetune", "pretrain", "adapt"]}] and not found.unknown
+    store.write(f"versions/{kept}/clips.parquet", b"changed")
+    assert len(usage(first, store=place).unknown) == 2, "of what is damaged, and of the model made of it"
+
+
+def test_a_store_that_is_not_there_is_told_of(project: Path) -> None:
+    (unknown,) = usage(clips()[0], store="ftp://x").unknown
+    assert unknown["what"] == "ftp://x" and "is no place for files" in unknown["why"]
 
 
 def test_a_model_of_data_that_is_not_here_is_told_of(project: Path) -> None:

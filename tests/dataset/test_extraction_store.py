@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from cavmae.dataset.extraction import Extracted, extract_clips
+from cavmae.dataset.kept_lists import kept_versions
 from cavmae.dataset.loader import ClipSet, read_clips
 from cavmae.dataset.schema import FACTS, count_rows
 from cavmae.dataset.shelf import LOCATION, Shelf
 from cavmae.dataset.validation import validate_dataset
 from cavmae.errors import InputError, StepFailed
-from cavmae.storage import read_json
+from cavmae.storage import read_json, sha256_file
 from cavmae.stores import open_store
 from tests.dataset.made import blob, extract_params, ingested, tiny_film
 from tests.dataset.validation_delivery import limits
@@ -109,6 +110,19 @@ def test_added_clips_make_new_shards_and_leave_what_is_there(manifest: Path, sto
     after = {entry.name: entry.mark for entry in open_store(store).entries()}
     assert (grown.written, grown.decoded) == (1, 1) and len(after) == len(before) + 2
     assert {name: mark for name, mark in after.items() if name in before} == before
+
+
+def test_the_lists_of_every_validated_version_are_kept_in_the_store_and_nowhere_else(manifest: Path, store: str) -> None:
+    extract(manifest, "s", f"store={store}")
+    first = sha256_file(validate("s", "validated") / "clips.parquet")
+    tiny_film(Path("v/dog/new.mp4"), 0.9)
+    ingested(Path("v"), Path("i"), "shard_clips=2")
+    extract(manifest, "s", f"store={store}")
+    second = sha256_file(validate("s", "validated") / "clips.parquet")
+    assert sorted(kept_versions(open_store(store))) == sorted([first, second])
+    extract(manifest, "laptop/shards")
+    validate("laptop/shards", "laptop/validated")
+    assert not list(Path("laptop").rglob("versions"))
 
 
 def test_data_sets_of_other_settings_share_a_store(manifest: Path) -> None:

@@ -91,12 +91,17 @@ def _look_into_store(usage: Usage, lists: dict[str, bool], dataset: Path, place:
     """Look into the lists that `validate` kept beside shards, as far as they are not known from elsewhere."""
     try:
         shelf = Shelf.beside(dataset) if place is None else Shelf(place, {})
-        versions = [] if shelf is None else [sha256 for sha256 in kept_versions(shelf.store) if sha256 not in lists]
+        if shelf is None:
+            return
+        versions = list(kept_versions(shelf.store))
+        if place is not None and not versions:
+            raise InputError("keeps no lists of data sets; name the place that `extract.store` was when they were made")
     except (InputError, StepFailed) as error:
         usage.unknown.append({"what": place or str(dataset), "why": str(error)})
         return
     for sha256 in versions:
-        assert shelf is not None
+        if sha256 in lists:
+            continue
         where = f"{shelf.root}, version {sha256[:12]}"
         try:
             with tempfile.TemporaryDirectory(prefix="cavmae-") as folder:

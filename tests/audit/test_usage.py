@@ -145,9 +145,10 @@ def test_data_whose_lists_are_kept_beside_its_shards_is_found(project: Path, pla
     assert len(usage(first, store=place).unknown) == 2, "of what is damaged, and of the model made of it"
 
 
-def test_a_store_that_is_not_there_is_told_of(project: Path) -> None:
-    (unknown,) = usage(clips()[0], store="ftp://x").unknown
-    assert unknown["what"] == "ftp://x" and "is no place for files" in unknown["why"]
+@pytest.mark.parametrize(("store", "why"), [("ftp://x", "is no place for files"), ("data/shrads", "keeps no lists of data sets")])
+def test_a_store_that_is_none_is_told_of(project: Path, store: str, why: str) -> None:
+    (unknown,) = usage(clips()[0], store=store).unknown
+    assert unknown["what"] == store and why in unknown["why"]
 
 
 def test_a_model_of_data_that_is_not_here_is_told_of(project: Path) -> None:

@@ -34,11 +34,13 @@ class Departed:
         else:
             path.unlink(missing_ok=True)
 
-    def split_of(self, row: Mapping[str, Any]) -> str | None:
-        """Return the split that the content of a row of the manifest had, else that of its group, else None."""
-        if not self._splits:
-            return None
-        return self._splits.get(_key(row["sha256"])) or self._splits.get(_key(row["group"]))
+    def split_of(self, value: str) -> str | None:
+        """Return the split that a content, by its hash, or a group had, None where it is not remembered."""
+        return self._splits.get(_key(value)) if self._splits else None
+
+    def knows(self, value: str) -> bool:
+        """Whether a content or a group is remembered."""
+        return self.split_of(value) is not None
 
     def updated(self, before: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]]) -> "Departed":
         """Return what to remember when the rows `before` were followed by `now`; what came back stays remembered."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from cavmae.dataset.departed import Departed
 from cavmae.dataset.examining import Refused
 from cavmae.dataset.identity import frame_folders, video_id, with_pictures
+from cavmae.dataset.matching import Before, Place
 from cavmae.dataset.placement import Placement, place, plan_shards
 from cavmae.dataset.schema import Row
 from cavmae.dataset.sources.candidate import Candidate, is_link, is_there, portable, printable
@@ -97,41 +98,23 @@ def build_manifest(
     """Return manifest rows, sorted by shard, and quarantine rows of unreadable and duplicate files.
 
     `hashes` are those of the files that lie in no store; the others carry theirs.
-    A clip that `previous` holds (same path and window, or same content and window where nothing lies at its old path any more)
-    keeps its id and its shard, a group that it holds keeps its split, as does what `departed` remembers, unless the source
-    itself names another split.
+    A clip that `previous` holds (`Before` says which) keeps its id and its shard; contents and groups that it holds, or that
+    `departed` remembers, keep their split, unless the source itself names another.
     """
-    known = {(row["path"], row["start_s"], row["end_s"]): row for row in previous}
-    present = {candidate.shown for candidate in candidates}
-    gone = {(row["sha256"], row["start_s"], row["end_s"]): row for row in previous if row["path"] not in present}
     taken = {row["video_id"] for row in previous}
     rows: list[Row] = []
-    quarantine: list[Row] = []
+    digests, quarantine = _digests(candidates, hashes)
+    earlier = Before(previous, departed, {_key(candidate): digest for candidate, digest in digests})
     first_with: dict[tuple[str, float | None, float | None], Candidate] = {}
     group_of = {row["sha256"]: row["group"] for row in previous}  # copies of a file, cut elsewhere, are of its group
-    folders: dict[Path, list[Path]] = {}  # the clips of a list share theirs
-
-    def is_new(candidate: Candidate) -> bool:
-        return _key(candidate) not in known
-
-    for candidate in sorted(candidates, key=is_new):
-        stored = candidate.stored
-        digest = stored.sha256 or "" if stored else hashes[candidate.path]
-        if isinstance(digest, OSError):
-            quarantine.append(quarantine_row(candidate, "unreadable_file", f"The file cannot be read ({digest.strerror})."))
-            continue
-        if candidate.frames is not None:
-            if candidate.frames not in folders:
-                folders[candidate.frames] = frame_folders(candidate.frames)
-            digest = with_pictures(digest, folders[candidate.frames], candidate.name)
+    for candidate, digest in sorted(digests, key=lambda found: earlier.rank(_key(found[0]))):
         content = (digest, candidate.start_s, candidate.end_s)
         if content in first_with:
             quarantine.append(quarantine_row(candidate, "duplicate", _duplicate(candidate, first_with[content])))
             continue
-        path = candidate.shown
+        path, stored = candidate.shown, candidate.stored
         first_with[content] = candidate
-        # who gives a file another label moves it to another folder
-        before = known.get(_key(candidate)) or gone.get(content)
+        before = earlier.row(_key(candidate), digest)
         group = candidate.group or (before["group"] if before else group_of.get(digest, path))
         group_of.setdefault(digest, group)
         rows.append(
@@ -156,6 +139,26 @@ def build_manifest(
     place(rows, previous, departed, placement)
     plan_shards(rows, previous, placement.shard_clips)
     return sorted(rows, key=lambda row: (row["shard"], row["video_id"])), quarantine
+
+
+def _digests(
+    candidates: Sequence[Candidate], hashes: Mapping[Path, str | OSError]
+) -> tuple[list[tuple[Candidate, str]], list[Row]]:
+    """The hash of each candidate's content, and quarantine rows of those that cannot be read."""
+    folders: dict[Path, list[Path]] = {}  # the clips of a list share theirs
+    found: list[tuple[Candidate, str]] = []
+    quarantine: list[Row] = []
+    for candidate in candidates:
+        digest = candidate.stored.sha256 or "" if candidate.stored else hashes[candidate.path]
+        if isinstance(digest, OSError):
+            quarantine.append(quarantine_row(candidate, "unreadable_file", f"The file cannot be read ({digest.strerror})."))
+            continue
+        if candidate.frames is not None:
+            if candidate.frames not in folders:
+                folders[candidate.frames] = frame_folders(candidate.frames)
+            digest = with_pictures(digest, folders[candidate.frames], candidate.name)
+        found.append((candidate, digest))
+    return found, quarantine
 
 
 def _where(candidate: Candidate) -> str:
@@ -197,5 +200,5 @@ def split_unprintable(candidates: Iterable[Candidate]) -> tuple[list[Candidate],
     return accepted, quarantine
 
 
-def _key(candidate: Candidate) -> tuple[str, float | None, float | None]:
+def _key(candidate: Candidate) -> Place:
     return candidate.shown, candidate.start_s, candidate.end_s

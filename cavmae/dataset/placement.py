@@ -18,12 +18,15 @@ class Placement:
     shard_clips: int
 
 
+_STRENGTH = ("train", "val", "test")  # what was tested on is not trained on, so test is the strongest
+
+
 def place(rows: list[Row], previous: list[Row], departed: Departed, placement: Placement) -> None:
-    """Set the split of every row that has none: that of its group, in `rows` or before, else as `place_groups` decides."""
-    known = {row["group"]: row["split"] for row in previous}
-    for row in rows:
-        if row["group"] not in known and (split := departed.split_of(row)) is not None:
-            known[row["group"]] = split
+    """Set the split of every row that has none: that of its group, in `rows` or before, else as `place_groups` decides.
+
+    A group has the split that it had, or that its contents had, in `previous` or before that; of several the strongest.
+    """
+    known = _known_splits(rows, previous, departed)
     labels_of: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         if row["split"] is None:
@@ -39,6 +42,19 @@ def place(rows: list[Row], previous: list[Row], departed: Departed, placement: P
     )
     for row in rows:
         row["split"] = row["split"] or splits[row["group"]]
+
+
+def _known_splits(rows: list[Row], previous: list[Row], departed: Departed) -> dict[str, str]:
+    groups = {row["group"]: row["split"] for row in previous}
+    contents = {row["sha256"]: row["split"] for row in previous}
+    known: dict[str, str] = {}
+    for row in rows:
+        group, sha256 = row["group"], row["sha256"]
+        found = (groups.get(group) or departed.split_of(group), contents.get(sha256) or departed.split_of(sha256))
+        splits = [split for split in (known.get(group), *found) if split is not None]
+        if splits:
+            known[group] = max(splits, key=_STRENGTH.index)
+    return known
 
 
 def plan_shards(rows: list[Row], previous: list[Row], shard_clips: int) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cavmae.audit.audit import audit_model
-from cavmae.audit.findings import STATES, WORDS, Audit
-from cavmae.audit.usage import Usage, clip_usage
+from cavmae.audit.findings import STATES, WORDS, Audit, escaped
+from cavmae.audit.usage import clip_usage
+from cavmae.audit.usage_found import Usage
 from cavmae.storage import to_json
 
 
@@ -27,12 +28,12 @@ def usage_page(
 ) -> tuple[str, str | None]:
     """Return which versions of the data and which models a clip went into; and why that is not all, None if it is."""
     usage = clip_usage(clip, dataset, models, registry, store)
-    text = to_json(usage.document()).rstrip() if as_json else "\n".join(_usage_lines(usage))
+    text = to_json(usage.document()).rstrip() if as_json else "\n".join(map(escaped, _usage_lines(usage)))
     if not usage.unknown:
         return text, None
     first, more = usage.unknown[0], len(usage.unknown) - 1
     others = f", and {more} more" if more else ""
-    return text, f"the answer is not complete: {first['what']}{others} could not be looked at ({first['why']})"
+    return text, escaped(f"the answer is not complete: {first['what']}{others} could not be looked at ({first['why']})")
 
 
 def _usage_lines(usage: Usage) -> Iterator[str]:
@@ -42,16 +43,16 @@ def _usage_lines(usage: Usage) -> Iterator[str]:
         yield f"nothing that was looked at knows {usage.clip!r}: look at the spelling; name a clip by"
         yield "its id (video_id), its name, its path or its group"
     if usage.data:
-        yield "\nversions of the data:"
+        yield from ("", "versions of the data:")
     for row in usage.data:
         place = f"quarantined, {row['quarantined']}" if "quarantined" in row else f"{row['split']}, shard {row['shard']}"
         yield f"  {row['version']}  {row['video_id'] or '-'}  {place}  {row['path']}"
     if usage.models:
-        yield "\nmodels whose line has it:"
+        yield from ("", "models whose line has it:")
     for row in usage.models:
         yield f"  {row['model']}  by {', '.join(row['steps'])}"
     if usage.unknown:
-        yield "\ncould not be looked at:"
+        yield from ("", "could not be looked at:")
     for one in usage.unknown:
         yield f"  {one['what']}: {one['why']}"
 

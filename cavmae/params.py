@@ -49,6 +49,8 @@ class Overlay:
 
 
 _UNREADABLE = object()  # what is no YAML
+# besides its own errors, a loader raises what Python does for dates, numbers and nesting that it cannot hold
+YAML_ERRORS = (yaml.YAMLError, ValueError, OverflowError, RecursionError)
 
 SectionType = TypeVar("SectionType", bound=Section)
 
@@ -143,7 +145,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except YAML_ERRORS as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
@@ -190,7 +192,7 @@ def _apply_override(section: dict[str, Any], name: str, override: str, model: ty
         raise InputError(f"--set {override}: give it as key=value, for example --set seed=1")
     try:
         value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
+    except YAML_ERRORS:
         value = _UNREADABLE
     kind = _kind(model, parts)
     wants_text = kind is str or (value is not None and set(get_args(kind)) == {str, type(None)})

@@ -25,17 +25,22 @@ def new_data() -> None:
     """One task, whose event starts the retraining."""
 
     @task(inlets=[DATA], outlets=[DATA])
-    def look(asset_state_store: Any = None, outlet_events: Any = None) -> str:
-        """Tell of the sources' version, unless it was trained on or told of in the last days."""
+    def look(asset_state_store: Any = None, outlet_events: Any = None, ti: Any = None, run_id: Any = None) -> str:
+        """Tell of the sources' version, unless it was trained on or told of in the last days.
+
+        Its event is lost with a worker that is lost after `announced` was kept: a retry of the same run tells of it again.
+        """
         version = Command(Project.of_variables(), ["-m", "cavmae", "data", "version"], {}, print).output().strip()
         state = asset_state_store[DATA]
         if version == state.get(TRAINED):
             raise AirflowSkipException(f"the data is still version {version}, which was trained on")
         told = state.get(ANNOUNCED) or {}
-        if version == told.get("version") and time.time() - told["at"] < AGAIN_S:
+        attempt = {"run": run_id, "tries": ti.max_tries}  # a person who clears the task raises the latter
+        is_retry = attempt == {key: told.get(key) for key in attempt}
+        if version == told.get("version") and time.time() - told["at"] < AGAIN_S and not is_retry:
             raise AirflowSkipException(f"version {version} was told of; its retraining is on its way")
         outlet_events[DATA].extra = {VERSION: version}
-        state.set(ANNOUNCED, {"version": version, "at": time.time()})
+        state.set(ANNOUNCED, {"version": version, "at": time.time(), **attempt})
         return version
 
     look()

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.task.trigger_rule import TriggerRule
 
-from dags.data import ANNOUNCED, DATA, POLL_S, POOL, RETRIES, TRAINED
+from dags.data import ANNOUNCED, DATA, POLL_S, POOL, RETRIES, TRAINED, VERSION
 from dags.kubeflow import KubeflowRunOperator
 from dags.kubeflow_commands import has_kubeflow
 from dags.operators import CavmaeOperator
@@ -63,9 +63,14 @@ def retrain() -> None:
     """validate -> train -> compare -> promote or keep -> report; or all of that in Kubeflow."""
 
     @task(inlets=[DATA])
-    def settle() -> str:
-        """The version of the sources that this run trains on."""
-        return _cavmae("data", "version")
+    def settle(asset_state_store: Any = None, triggering_asset_events: Any = None) -> str:
+        """The version of the sources that this run trains on; none where looks started it that it was trained on after."""
+        version = _cavmae("data", "version")
+        events = [event for events in (triggering_asset_events or {}).values() for event in events]
+        told = [(event.extra or {}).get(VERSION) for event in events]
+        if told and None not in told and version == asset_state_store[DATA].get(TRAINED):
+            raise AirflowSkipException(f"the run before this one has trained on version {version} already")
+        return version
 
     @task.branch
     def choose(registry: str) -> str:
@@ -86,7 +91,7 @@ def retrain() -> None:
     files = ["--candidate", CANDIDATE, "--registry", _REGISTRY, "--decision", DECISION]
     settings = [_given(key, "--set=") for key in ("rule", "margin")]
     compare = CavmaeOperator(task_id="compare", words=["-m", "cavmae", "compare", *files, *settings])
-    promote = CavmaeOperator(task_id="promote", words=["-m", "cavmae", "promote", *files, "--run-id", _RUN])
+    promote = CavmaeOperator(task_id="promote", words=["-m", "cavmae", "promote", *files, f"--run-id={_RUN}"])
     kubeflow = KubeflowRunOperator(
         task_id="kubeflow",
         name="cavmae-retrain",
@@ -112,9 +117,11 @@ def retrain() -> None:
         return f"{entry['outcome']} {entry['to_version']}, candidate {entry['candidate']}: {entry['reason']}"
 
     @task(inlets=[DATA], trigger_rule=TriggerRule.ONE_FAILED, on_failure_callback=None)
-    def give_back(asset_state_store: Any = None) -> None:
+    def give_back(asset_state_store: Any = None, ti: Any = None) -> None:
         """After a failure the next look tells of this version again. It fails itself: a run is what its last tasks are."""
-        asset_state_store[DATA].delete(ANNOUNCED)
+        state, version = asset_state_store[DATA], ti.xcom_pull(task_ids="settle")
+        if version in (None, (state.get(ANNOUNCED) or {}).get("version")):  # a newer one has its own run, which waits
+            state.delete(ANNOUNCED)
         raise AirflowFailException(
             "the retraining has failed; the next look starts it again, unless its data was trained on before"
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from cavmae.params import YAML_ERRORS
 from pipelines.check_graph import Graph
 
 _PLATFORM = "kubernetes"
@@ -19,7 +20,7 @@ def check_ir(path: Path) -> list[str]:
     """
     try:
         documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *YAML_ERRORS) as error:
         return [f"{path.name}: cannot be read as YAML ({' '.join(str(error).split())})"]
     if not 1 <= len(documents) <= 2 or not all(isinstance(document, dict) for document in documents):
         return [f"{path.name}: must hold one or two YAML documents, the pipeline and its platform part"]

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from cavmae.params import YAML_ERRORS
+
 _POLL_S = 0.5
 
 
@@ -79,7 +81,7 @@ def _mend(path: Path, aside: Path) -> None:
         document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except YAML_ERRORS:
         document = None
     if _read_by_dvc(document):
         return

@@ -30,7 +30,7 @@ _NOBODY = {
 def snapshot(name: str, root: Path = Path()) -> str | None:
     """Keep the tracked files and dvc.lock of the checkout at `root` under `name`; return the commit, None outside a repository.
 
-    What `name` held before is replaced. Raises StepFailed with git's words.
+    What `name` held before becomes a parent of the commit: it is still found. Raises StepFailed with git's words.
     """
     if git("rev-parse", "--git-dir", at=root) is None:
         return None
@@ -44,7 +44,8 @@ def snapshot(name: str, root: Path = Path()) -> str | None:
         if (root / _LOCK).is_file():
             _git(root, more, "add", "--force", "--", _LOCK)
         tree = _git(root, more, "write-tree")
-        parents = [] if head is None else ["-p", head]
+        earlier = git("rev-parse", "--verify", "--quiet", f"refs/tags/{_tag(name)}", at=root)
+        parents = [word for parent in (head, earlier) if parent is not None for word in ("-p", parent)]
         commit = _git(root, more, "commit-tree", tree, *parents, "-m", f"As it was after the run {name}")
     _git(root, {}, "update-ref", f"refs/tags/{_tag(name)}", commit)
     return commit

@@ -57,7 +57,12 @@ def _check_lists(audit: Audit, dataset: Path, here: dict[str, str], files: dict[
 
 
 def _check_shards(audit: Audit, dataset: Path) -> None:
-    shelf = Shelf.beside(dataset)
+    try:
+        shelf = Shelf.beside(dataset)
+    except InputError as error:
+        place, _, why = str(error).partition(": ")
+        audit.add("data", place, "broken", why)
+        return
     records = _records(dataset)
     if shelf is None or records is None:
         audit.add("data", f"{dataset}", "broken", "location.json or index.json is missing or damaged")
@@ -65,13 +70,15 @@ def _check_shards(audit: Audit, dataset: Path) -> None:
     proved = 0
     with Progress("shards", len(records), unit="shard") as progress:
         for name, sha256 in records.items():
-            place = shelf.store.uri(shelf.tar(name))
+            place = f"{shelf.root}/{shelf.tar(name)}"
             try:
                 found = _sha256(shelf.store, shelf.tar(name))
             except Absent:
                 audit.add("data", place, "broken", "is missing, index.json names it")
-            except (InputError, StepFailed) as error:
-                audit.add("data", place, "claimed", f"cannot be reached: {error}")
+            except InputError as error:
+                audit.add("data", place, "broken", str(error))
+            except StepFailed as error:  # S3 may be away; what is on this machine is there or damaged
+                audit.add("data", place, "claimed" if is_remote(shelf.root) else "broken", f"cannot be read: {error}")
             else:
                 if found == sha256:
                     proved += 1

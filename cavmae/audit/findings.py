@@ -9,6 +9,11 @@ STATES: tuple[State, ...] = ("broken", "differs", "proved", "claimed")
 WORDS = {"proved": "proved", "claimed": "only claimed", "differs": "differs from lineage", "broken": "broken"}
 
 
+def escaped(text: str) -> str:
+    """Return a text without what would move the cursor, break the line or turn the direction of writing."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 @dataclass(frozen=True)
 class Finding:
     """`what` was looked at, as a part of `part`, what it is, and why one can say so."""
@@ -31,8 +36,8 @@ class Audit:
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, part: str, what: str, state: State, detail: str) -> None:
-        """Add a finding."""
-        self.findings.append(Finding(part, what, state, detail))
+        """Add a finding; control characters, which a file's name may hold, are written as escapes."""
+        self.findings.append(Finding(part, escaped(what), state, escaped(detail)))
 
     def compare(self, part: str, what: str, found: str, wanted: str, by: str, otherwise: State = "broken") -> bool:
         """Add what the comparison of two hashes says: proved `by` what names the wanted one, or `otherwise`; tell which."""

@@ -13,7 +13,7 @@ from cavmae.models.registry import Sha256
 from cavmae.params import first_problem
 from cavmae.storage import read_json
 
-_LONGEST = 200  # steps; a model is retrained from the champion before it, again and again
+_LONGEST = 1000  # steps; a model is retrained from the champion before it, again and again
 
 
 class _Read(BaseModel):
@@ -73,8 +73,6 @@ def parse_line(document: Any, where: str) -> list[Link]:
 def _walk(name: str, files: dict[str, str] | None, document: Any, path: Path) -> Iterator[Link]:
     waiting = [(name, files, document)]
     for _ in range(_LONGEST):
-        if not waiting:
-            return
         name, files, document = waiting.pop(0)
         try:
             lineage = Lineage.model_validate(document)
@@ -84,4 +82,6 @@ def _walk(name: str, files: dict[str, str] | None, document: Any, path: Path) ->
         for parent in lineage.parents.values():
             step = parent.lineage.get("step")
             waiting.append((f"the model of {step if isinstance(step, str) else 'an unknown step'}", parent.files, parent.lineage))
+        if not waiting:
+            return
     raise InputError(f"{path}: names more than {_LONGEST} ancestors")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from cavmae.audit.findings import Audit
 from cavmae.dvc_objects import object_place
 from cavmae.errors import InputError
 from cavmae.git import git
+from cavmae.params import YAML_ERRORS
 from cavmae.storage import md5_file
 
 _LOCK = Path("dvc.lock")
@@ -65,7 +67,7 @@ def _parse(content: bytes, by: str) -> dict[str, Stage]:
             )
             for name, stage in yaml.safe_load(content)["stages"].items()
         }
-    except (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+    except (*YAML_ERRORS, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"is no dvc.lock ({str(error).splitlines()[0]}); restore it") from None
 
 
@@ -107,8 +109,8 @@ def voucher(stages: list[Stage], folder: Path) -> str | None:
     """Which dvc.lock names the folder, or one that it lies in, with the content that it has now; None where none does."""
     for stage in stages:
         for output, md5 in stage.outputs.items():
-            place = Path(output)
-            if folder.resolve().is_relative_to(place.resolve()) and place.is_dir() and _md5_of(place)[0] == md5:
+            place, inside = Path(output), Path(os.path.realpath(folder))
+            if inside.is_relative_to(os.path.realpath(place)) and place.is_dir() and _md5_of(place)[0] == md5:
                 return stage.by
     return None
 
@@ -138,8 +140,9 @@ def _changes(files: dict[str, str], md5: str) -> list[tuple[str, str]]:
 
 def _known() -> str:
     """Whether git keeps dvc.lock as it is here."""
-    status = git("status", "--porcelain", "--", str(_LOCK))
-    commit = git("rev-parse", "HEAD") if status == "" else None
-    if status is None or (status == "" and commit is None):
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
         return "in no git repository"
-    return f"as in commit {commit[:12]}" if commit is not None else "not committed"
+    committed = git("show", f"HEAD:./{_LOCK}")  # `git status` can be told not to look
+    same = committed is not None and committed.encode() == _LOCK.read_bytes().strip(b"\n")
+    return f"as in commit {commit[:12]}" if same else "not committed"

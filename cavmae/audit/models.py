@@ -7,8 +7,9 @@ from pathlib import Path
 from cavmae.audit.findings import Audit
 from cavmae.audit.line import Link
 from cavmae.audit.locked import Stage, voucher
-from cavmae.audit.registry import COPIES, METRICS, check_registry
-from cavmae.models.files import CONFIG, EPOCHS, WEIGHTS, model_fingerprint
+from cavmae.audit.registry import check_registry
+from cavmae.models.files import CONFIG, EPOCHS, METRICS, WEIGHTS, model_fingerprint
+from cavmae.models.lineage import COPIES
 from cavmae.storage import sha256_file
 from cavmae.stores import is_name
 
@@ -116,6 +117,12 @@ def _models_beside(model: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     above = [folder for folder in model.resolve().parents if folder.name == "models"]
     root = above[0] if above else model.resolve().parent
     for folder in sorted({*root.glob("*"), *root.glob("*/*")}):
-        own = folder.resolve() == model.resolve()  # it may be a copy of the one before it, and proves nothing of that
-        if not own and (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file():
-            yield (Path(os.path.relpath(folder)) if root.is_relative_to(Path.cwd()) else folder), model_fingerprint(folder)
+        if os.path.realpath(folder) == os.path.realpath(model):
+            continue  # it may be a copy of the one before it, and proves nothing of that
+        try:
+            if not ((folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()):
+                continue
+            found = model_fingerprint(folder)
+        except OSError:  # somebody else's
+            continue
+        yield (Path(os.path.relpath(folder)) if root.is_relative_to(Path.cwd()) else folder), found

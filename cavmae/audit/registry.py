@@ -7,13 +7,11 @@ from typing import Any
 from cavmae.audit.findings import Audit
 from cavmae.audit.locked import Stage, voucher
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.files import CONFIG, LINEAGE, WEIGHTS
+from cavmae.models.files import CONFIG, LINEAGE, METRICS, WEIGHTS
+from cavmae.models.lineage import COPIES, files_told
 from cavmae.models.registries import open_registry
 from cavmae.models.registry import Champion, Entry, Registry, version_of
 from cavmae.storage import read_json, sha256_file
-
-METRICS = "metrics.json"
-COPIES = {"package"}  # steps that hand weights and configuration on as they are
 
 
 def check_registry(audit: Audit, model: Path, own: dict[str, str], location: str | None, stages: list[Stage]) -> None:
@@ -104,24 +102,12 @@ def _check_version(audit: Audit, folder: Path, version: str, kept: dict[str, str
     lineage = _read_or_none(folder / LINEAGE) if LINEAGE in kept else None
     if LINEAGE in kept and not isinstance(lineage, dict):
         wrong[LINEAGE] = "is not valid JSON, or no lineage"
-    for name, wanted in _told(lineage).items():
+    for name, wanted in files_told(lineage).items():
         if name in kept and kept[name] != wanted:
             wrong.setdefault(name, f"is {kept[name][:12]}…, the lineage beside it says {str(wanted)[:12]}…")
     for name, why in wrong.items():
         audit.add("registry", str(folder / name), "broken", why)
     return set(wrong)
-
-
-def _told(lineage: Any) -> dict[str, Any]:
-    """What the lineage of a copy says of the files beside it: configuration and metrics by their hashes."""
-    if not isinstance(lineage, dict) or lineage.get("step") not in COPIES:
-        return {}
-    told = {METRICS: lineage["metrics"]} if lineage.get("metrics") else {}
-    parents = lineage.get("parents")
-    for parent in parents.values() if isinstance(parents, dict) else ():
-        if isinstance(parent, dict) and isinstance(parent.get("files"), dict) and CONFIG in parent["files"]:
-            told[CONFIG] = parent["files"][CONFIG]
-    return told
 
 
 def _compare(audit: Audit, path: Path, ours: str, kept: Path, theirs: str, by: str, stages: list[Stage]) -> None:

@@ -12,14 +12,17 @@ from cavmae.storage import sha256_file
 from cavmae.stores import Store
 
 _VERSIONS = "versions/"
+_BEFORE, _AFTER = "quarantine-", ".parquet"
 
 
 def keep_lists(store: Store, folder: Path) -> None:
-    """Put the tables of clips and quarantine that lie in `folder` into a store, under the SHA-256 of the first, unless there."""
-    name = f"{_VERSIONS}{sha256_file(folder / CLIPS_FILE)}"
-    if store.size(f"{name}/{CLIPS_FILE}") is None:
-        store.put(f"{name}/{QUARANTINE_FILE}", folder / QUARANTINE_FILE)
-        store.put(f"{name}/{CLIPS_FILE}", folder / CLIPS_FILE)  # last: it says that the version is there
+    """Put the tables of clips and quarantine that lie in `folder` into a store, by the SHA-256 of both, unless they are there."""
+    version = sha256_file(folder / CLIPS_FILE)
+    quarantine = _quarantine(version, sha256_file(folder / QUARANTINE_FILE))
+    # that of the clips is last: it says that the version is there
+    for name, path in ((quarantine, folder / QUARANTINE_FILE), (_clips(version), folder / CLIPS_FILE)):
+        if store.size(name) is None:
+            store.put(name, path)
 
 
 def kept_versions(store: Store) -> Iterator[str]:
@@ -30,11 +33,33 @@ def kept_versions(store: Store) -> Iterator[str]:
             yield sha256
 
 
-def fetch_lists(store: Store, sha256: str, folder: Path) -> None:
-    """Bring the tables of a version; raises StepFailed where its list of clips is not what its name says."""
-    name = f"{_VERSIONS}{sha256}"
-    store.fetch(f"{name}/{CLIPS_FILE}", folder / CLIPS_FILE)
-    if sha256_file(folder / CLIPS_FILE) != sha256:
-        raise StepFailed(f"{store.uri(f'{name}/{CLIPS_FILE}')}: its SHA-256 is not {sha256[:12]}…, as its folder says")
-    if store.size(f"{name}/{QUARANTINE_FILE}") is not None:
-        store.fetch(f"{name}/{QUARANTINE_FILE}", folder / QUARANTINE_FILE)
+def kept_quarantines(store: Store, version: str) -> Iterator[str]:
+    """Yield the SHA-256 of every quarantine of a version: what was rejected may differ where what was accepted does not."""
+    before = f"{_VERSIONS}{version}/{_BEFORE}"
+    for name in store.names(before):
+        yield name.removeprefix(before).removesuffix(_AFTER)
+
+
+def fetch_clips(store: Store, version: str, folder: Path) -> Path:
+    """Bring the clips of a version into a folder; raises StepFailed where they are not what their name says."""
+    return _fetch(store, _clips(version), version, folder / CLIPS_FILE)
+
+
+def fetch_quarantine(store: Store, version: str, sha256: str, folder: Path) -> Path:
+    """Bring a quarantine of a version into a folder; raises StepFailed where it is not what its name says."""
+    return _fetch(store, _quarantine(version, sha256), sha256, folder / QUARANTINE_FILE)
+
+
+def _fetch(store: Store, name: str, sha256: str, path: Path) -> Path:
+    store.fetch(name, path)
+    if sha256_file(path) != sha256:
+        raise StepFailed(f"{store.uri(name)}: its SHA-256 is not {sha256[:12]}…, as its name says")
+    return path
+
+
+def _clips(version: str) -> str:
+    return f"{_VERSIONS}{version}/{CLIPS_FILE}"
+
+
+def _quarantine(version: str, sha256: str) -> str:
+    return f"{_VERSIONS}{version}/{_BEFORE}{sha256}{_AFTER}"

@@ -93,11 +93,12 @@ def read_rows(path: Path, schema: pa.Schema, chunk: int = 10_000) -> Iterator[Ro
         while True:
             try:
                 batch = next(batches, None)
-            except (pa.ArrowException, OSError) as error:
+                rows = [] if batch is None else batch.to_pylist()
+            except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is none
                 raise InputError(f"{path}: damaged Parquet file ({str(error).splitlines()[0]})") from None
             if batch is None:
                 return
-            yield from ({**row, **absent} for row in batch.to_pylist())
+            yield from ({**row, **absent} for row in rows)
 
 
 def count_rows(path: Path, schema: pa.Schema) -> int:

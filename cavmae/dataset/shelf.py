@@ -40,7 +40,7 @@ class Shelf:
         found = read_json(path)
         root = found.get("root") if isinstance(found, dict) else None
         files = found.get("files", {}) if isinstance(found, dict) else None
-        if not isinstance(root, str) or not root or not isinstance(files, dict):
+        if not isinstance(root, str) or not root or "\0" in root or not isinstance(files, dict):
             raise InputError(f"{path}: 'root' and 'files' are missing or malformed; run the step that wrote it again")
         for shard, name in files.items():
             if not isinstance(name, str) or not is_name(name):
@@ -114,5 +114,5 @@ class Shelf:
 
 def _seen_from_here(path: Path) -> str:
     """Return where a path leads, links followed: relative where that is below the current folder, else absolute."""
-    place, here = path.resolve(), Path.cwd().resolve()
+    place, here = Path(os.path.realpath(path)), Path.cwd().resolve()
     return str(place.relative_to(here) if place.is_relative_to(here) else place)

@@ -17,11 +17,16 @@ from cavmae.dvc_objects import DvcObject, object_place
 from cavmae.errors import InputError
 from cavmae.git import git
 from cavmae.locations import StoredFolder
+from cavmae.params import YAML_ERRORS
 from cavmae.stores import is_remote
 
 CLIPS_FILE, QUARANTINE_FILE = "clips.parquet", "quarantine.parquet"
 _LOCK = "dvc.lock"
 _LARGEST = 8 << 30  # bytes of a table; that of two million clips takes a twentieth
+
+
+class NoLock(InputError):
+    """A revision has no dvc.lock."""
 
 
 @contextmanager
@@ -49,12 +54,26 @@ def version_folder(version: str, tracked: str = "data/validated") -> Iterator[Pa
 
 def revisions() -> list[tuple[str, str]]:
     """Return the commits of all branches and tags that changed dvc.lock here, with their times, the newest first."""
-    found = git("log", "--all", "--format=%H%x09%cI", "--", _LOCK)
+    # without --full-history, git passes over a branch whose changes a merge did not take
+    found = git("log", "--all", "--full-history", "--format=%H%x09%cI", "--", _LOCK)
     return [(commit, time) for commit, _, time in (line.partition("\t") for line in (found or "").splitlines() if line)]
 
 
+def history_gap() -> str | None:
+    """Return why git's history cannot be looked at as a whole, None where it can, and where there is no repository."""
+    shallow = git("rev-parse", "--is-shallow-repository")
+    if shallow == "true":
+        return "this clone has only its last part; run `git fetch --unshallow`"
+    if shallow is None and any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+        return "git is not there or refuses to read it; `git log` says why"
+    return None
+
+
 def locked_outputs(revision: str) -> dict[str, str]:
-    """Return the MD5 of every output that a revision's dvc.lock names; raises InputError where it has none."""
+    """Return the MD5 of every output that a revision's dvc.lock names.
+
+    Raises NoLock where it has none, and InputError where that cannot be read.
+    """
     lock = _lock_at(revision)
     stages = lock.get("stages") if isinstance(lock, dict) else None
     found: dict[str, str] = {}
@@ -72,10 +91,10 @@ def _lock_at(revision: str) -> Any:
         raise InputError(f"{revision!r}: no folder, address or git revision of that name")
     text = git("show", f"{commit}:./{_LOCK}")
     if text is None:
-        raise InputError(f"revision {revision} has no {_LOCK} here; commit it after `dvc repro`")
+        raise NoLock(f"revision {revision} has no {_LOCK} here; commit it after `dvc repro`")
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except YAML_ERRORS:
         raise InputError(f"revision {revision}: its {_LOCK} is not valid YAML") from None
 
 

@@ -6,6 +6,7 @@ from cavmae.errors import InputError
 from cavmae.storage import sha256_file
 
 CONFIG, WEIGHTS, LINEAGE = "config.json", "model.safetensors", "lineage.json"
+METRICS = "metrics.json"  # in a folder that `package` wrote
 EPOCHS = "epochs"  # sub-folder of a model folder that holds the weights of its last epochs
 
 

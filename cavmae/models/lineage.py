@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from cavmae.git import git
-from cavmae.models.files import LINEAGE, model_fingerprint
+from cavmae.models.files import CONFIG, LINEAGE, METRICS, model_fingerprint
 from cavmae.params import Section
 from cavmae.storage import read_json, sha256_file
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _PACKAGES = ("cavmae", "numpy", "torch", "torchaudio", "av", "pillow", "safetensors", "scikit-learn")
 _DATASET_FILES = ("index.json", "clips.parquet", "labels.csv")
+COPIES = ("package",)  # steps that hand weights and configuration on as they are
 IMAGE_VARIABLE = "CAVMAE_IMAGE_DIGEST"
 COMMIT_VARIABLE = "CAVMAE_GIT_COMMIT"  # what an image was built from: 40 digits, and `-dirty` behind them where they are not all
 
@@ -38,6 +39,18 @@ def lineage_of(step: str, params: Section, dataset: Path | None, parents: dict[s
             name: {"files": model_fingerprint(folder), "lineage": read_json(folder / LINEAGE)} for name, folder in parents.items()
         },
     }
+
+
+def files_told(lineage: Any) -> dict[str, Any]:
+    """Return what the lineage of a copy says of the files beside it: configuration and metrics by their hashes."""
+    if not isinstance(lineage, dict) or lineage.get("step") not in COPIES:
+        return {}
+    told = {METRICS: lineage["metrics"]} if lineage.get("metrics") else {}
+    parents = lineage.get("parents")
+    for parent in parents.values() if isinstance(parents, dict) else ():
+        if isinstance(parent, dict) and isinstance(parent.get("files"), dict) and CONFIG in parent["files"]:
+            told[CONFIG] = parent["files"][CONFIG]
+    return told
 
 
 def dataset_fingerprint(dataset: Path) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """Back to an earlier champion: the pointer moves, the history tells of it, and no version is changed."""
 
 from cavmae.errors import InputError, StepFailed
-from cavmae.models.files import WEIGHTS, model_fingerprint
+from cavmae.models.files import LINEAGE, WEIGHTS, model_fingerprint
+from cavmae.models.lineage import files_told
 from cavmae.models.registry import Champion, Entry, Promotion, Registry, entry_of, version_of
+from cavmae.storage import sha256_file
 
 _SHORTEST = 4  # digits that may stand for a version
 
@@ -83,11 +85,17 @@ def _again(earlier: Entry, champion: Champion | None, to: str | None) -> Promoti
 
 
 def _intact(registry: Registry, version: str) -> str:
-    """The SHA-256 of a version's weights, which its name begins with."""
+    """The SHA-256 of a version's weights, which its name begins with; what its lineage tells of other files is looked at too."""
     folder = registry.model_folder(version)
     if folder.is_symlink() or not folder.is_dir():
         raise InputError(f"{folder}: no such version; restore it")
     sha256 = model_fingerprint(folder)[WEIGHTS]
     if version_of(sha256) != version:
         raise InputError(f"{folder}: its {WEIGHTS} is not what was promoted; restore it")
+    lineage = registry.lineage(version)
+    if not isinstance(lineage, dict) or not isinstance(lineage.get("step"), str):
+        raise InputError(f"{folder / LINEAGE}: is no lineage; restore it")
+    for name, wanted in files_told(lineage).items():
+        if not (folder / name).is_file() or sha256_file(folder / name) != wanted:
+            raise InputError(f"{folder / name}: is not what {LINEAGE} beside it names; restore it")
     return sha256

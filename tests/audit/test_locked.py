@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,16 @@ def test_a_damaged_dvc_lock_is_told_of_and_the_committed_one_is_used(project: Pa
     (project / "models/final/README.md").write_text("other")
     audit = audited()
     assert said(audit, "broken") == ["versions: dvc.lock", "versions: models/final"] and not said(audit, "differs")
+
+
+def test_a_dvc_lock_that_git_is_told_not_to_look_at_is_not_that_of_the_commit(project: Path) -> None:
+    lock(package=stage("cavmae package", "models/final"))
+    commit = commit_lock()
+    assert any(finding.detail == f"dvc.lock, as in commit {commit[:12]}" for finding in audited().findings)
+    subprocess.run(["git", "update-index", "--assume-unchanged", "dvc.lock"], check=True)
+    lock(package=stage("cavmae package", "models/final"), more=stage("cavmae more"))
+    details = [finding.detail for finding in audited().findings]
+    assert "dvc.lock, not committed" in details and not any("as in commit" in detail for detail in details)
 
 
 def test_parameters_of_data_and_figures_are_those_of_dvc_lock(project: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cavmae.audit.usage import Usage, clip_usage
+from cavmae.audit.usage import clip_usage
+from cavmae.audit.usage_found import Usage
 from cavmae.cli import main
 from cavmae.dataset.kept_lists import keep_lists, kept_versions
 from cavmae.dataset.schema import CLIPS, QUARANTINE, read_rows, write_table

@@ -87,6 +87,13 @@ def test_new_data_is_trained_on_once_also_where_the_scheduler_is_lost(airflow: A
     assert airflow.tasks("cavmae_new_data", look["dag_run_id"]) == {"look": "skipped"}
     assert len(airflow.runs("cavmae_retrain")) == 2
 
+    # told of while the run before it had not begun, which then trained on it
+    airflow.asset_event("cavmae_data", version=airflow.result("cavmae_retrain", second["dag_run_id"], "settle"))
+    third = retrained(airflow, 3)
+    tasks = airflow.tasks("cavmae_retrain", third["dag_run_id"])
+    assert third["state"] == "success" and set(tasks.values()) == {"skipped"}, tasks
+    assert len(history(project)) == 2
+
 
 def test_the_files_import_fast_and_without_the_libraries_of_training() -> None:
     program = (

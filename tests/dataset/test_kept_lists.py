@@ -1,11 +1,10 @@
 """The lists of earlier versions, beside the shards of a store."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from cavmae.dataset.kept_lists import fetch_lists, keep_lists, kept_versions
+from cavmae.dataset.kept_lists import fetch_clips, fetch_quarantine, keep_lists, kept_quarantines, kept_versions
 from cavmae.errors import StepFailed
 from cavmae.storage import sha256_file
 from cavmae.stores import open_store
@@ -28,20 +27,30 @@ def test_every_version_is_kept_once_and_comes_back_as_it_was(tmp_path: Path, pla
     keep_lists(store, one[0])
     assert {entry.name: entry.mark for entry in store.entries()} == marks
     assert sorted(kept_versions(store)) == sorted([one[1], two[1]])
-    (tmp_path / "back").mkdir()
-    fetch_lists(store, two[1], tmp_path / "back")
-    for name in ("clips.parquet", "quarantine.parquet"):
-        assert (tmp_path / "back" / name).read_bytes() == (two[0] / name).read_bytes()
+    back = tmp_path / "back"
+    back.mkdir()
+    assert fetch_clips(store, two[1], back).read_text() == "b"
+    (quarantine,) = kept_quarantines(store, two[1])
+    assert fetch_quarantine(store, two[1], quarantine, back).read_text() == "quarantine of b"
+
+
+def test_what_was_rejected_is_kept_also_where_what_was_accepted_is_the_same(tmp_path: Path, place: str) -> None:
+    store = open_store(place)
+    folder, sha256 = lists(tmp_path / "one", "a")
+    keep_lists(store, folder)
+    (folder / "quarantine.parquet").write_text("other")
+    keep_lists(store, folder)
+    assert list(kept_versions(store)) == [sha256] and len(list(kept_quarantines(store, sha256))) == 2
 
 
 def test_one_that_was_killed_before_its_end_is_no_version_and_is_kept_by_the_next(tmp_path: Path, place: str) -> None:
     store = open_store(place)
     folder, sha256 = lists(tmp_path / "one", "a")
-    store.put(f"versions/{sha256}/quarantine.parquet", folder / "clips.parquet")
+    keep_lists(store, folder)
+    store.delete(f"versions/{sha256}/clips.parquet")
     assert list(kept_versions(store)) == []
     keep_lists(store, folder)
-    assert list(kept_versions(store)) == [sha256]
-    assert store.read(f"versions/{sha256}/quarantine.parquet") == b"quarantine of a"
+    assert list(kept_versions(store)) == [sha256] and len(list(kept_quarantines(store, sha256))) == 1
 
 
 def test_a_list_that_was_changed_is_named(tmp_path: Path, place: str) -> None:
@@ -49,7 +58,5 @@ def test_a_list_that_was_changed_is_named(tmp_path: Path, place: str) -> None:
     folder, sha256 = lists(tmp_path / "one", "a")
     keep_lists(store, folder)
     store.write(f"versions/{sha256}/clips.parquet", b"A")
-    shutil.rmtree(folder)
-    folder.mkdir()
     with pytest.raises(StepFailed, match=rf"versions/{sha256}/clips\.parquet: its SHA-256 is not {sha256[:12]}"):
-        fetch_lists(store, sha256, folder)
+        fetch_clips(store, sha256, folder)

@@ -27,6 +27,14 @@ def test_a_table_from_before_sampling_weights_has_none(tmp_path: Path) -> None:
     assert _read_table(path, CLIPS).to_pylist() == [ROW | {"weight": None}]
 
 
+def test_text_that_is_none_is_a_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "clips.parquet"
+    write_table(path, [ROW | {"video_id": "quite-plain"}], CLIPS)
+    path.write_bytes(path.read_bytes().replace(b"quite-plain", b"quite\xffplain"))
+    with pytest.raises(InputError, match=r"clips\.parquet: damaged Parquet file"):
+        list(read_rows(path, CLIPS))
+
+
 def test_any_other_column_that_is_missing_is_named(tmp_path: Path) -> None:
     path = tmp_path / "clips.parquet"
     write_table(path, [ROW], CLIPS)

@@ -30,7 +30,12 @@ def keep_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 def model(folder: Path, weights: str) -> Path:
     """What a registry sees of a model folder."""
     (folder / "epochs").mkdir(parents=True)
-    for name, text in ((WEIGHTS, weights), (CONFIG, "{}"), ("lineage.json", "{}"), ("epochs/1.safetensors", "large")):
+    for name, text in (
+        (WEIGHTS, weights),
+        (CONFIG, "{}"),
+        ("lineage.json", '{"step": "average"}'),
+        ("epochs/1.safetensors", "large"),
+    ):
         (folder / name).write_text(text)
     return folder
 

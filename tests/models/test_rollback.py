@@ -1,5 +1,6 @@
 """The way back: an earlier champion becomes the champion again, once, told of, and never a version that is not whole."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from cavmae.models.files import WEIGHTS
 from cavmae.models.registries import open_registry
 from cavmae.models.registry import Promotion, Registry
 from cavmae.models.rollback import line_of_champions, roll_back
-from tests.models.promoting import champion, keep_connections, model, put, version
+from tests.models.promoting import champion, digest, keep_connections, model, put, version
 
 Models = tuple[Path, Path, Path]
 
@@ -62,6 +63,25 @@ def test_a_named_version_and_forward_again(place: str, three: Models) -> None:
     for word in ("ffffffffffffffff", "", b[:3], "../versions"):
         with pytest.raises(InputError, match="name a version that was champion"):
             back(place, "r5", word)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("lineage.json", "{}"), ("lineage.json", "[]"), ("config.json", '{"other": 1}'), ("metrics.json", "{ }")],
+)
+def test_what_was_changed_does_not_become_champion(tmp_path: Path, models: Models, file: str, content: str) -> None:
+    """In a folder, whose files nothing but their version's name and lineage vouches for."""
+    a, b, _ = models
+    (a / "metrics.json").write_text("{}")
+    files = {"model.safetensors": digest(a / "model.safetensors"), "config.json": digest(a / "config.json")}
+    lineage = {"step": "package", "metrics": digest(a / "metrics.json"), "parents": {"start": {"files": files}}}
+    (a / "lineage.json").write_text(json.dumps(lineage))
+    place = str(tmp_path / "registry")
+    put(place, a, None, "one"), put(place, b, a, "two")
+    (Path(place) / "versions" / version(a) / file).write_text(content)
+    with pytest.raises(InputError, match=rf"{file}: is .*; restore it"):
+        back(place, "r1")
+    assert champion(place) == version(b)
 
 
 def test_a_run_rolls_back_once(place: str, three: Models) -> None:

@@ -8,6 +8,7 @@ from cavmae.audit.findings import STATES, WORDS, Audit, escaped
 from cavmae.audit.usage import clip_usage
 from cavmae.audit.usage_found import Usage
 from cavmae.storage import to_json
+from cavmae.text_tables import counted
 
 
 def audit_page(
@@ -38,7 +39,7 @@ def usage_page(
 
 def _usage_lines(usage: Usage) -> Iterator[str]:
     versions = len({row["version"] for row in usage.data})
-    yield f"{usage.clip}: in {_counted(versions, 'version')} of the data, {_counted(len(usage.models), 'model')}"
+    yield f"{usage.clip}: in {counted(versions, 'version')} of the data, {counted(len(usage.models), 'model')}"
     if not usage.data and not usage.models:
         yield f"nothing that was looked at knows {usage.clip!r}: look at the spelling; name a clip by"
         yield "its id (video_id), its name, its path or its group"
@@ -55,10 +56,6 @@ def _usage_lines(usage: Usage) -> Iterator[str]:
         yield from ("", "could not be looked at:")
     for one in usage.unknown:
         yield f"  {one['what']}: {one['why']}"
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _lines(audit: Audit) -> Iterator[str]:

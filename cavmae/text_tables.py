@@ -1,4 +1,4 @@
-"""Tables for a terminal."""
+"""Tables and numbers for a terminal."""
 
 from collections.abc import Sequence
 
@@ -8,3 +8,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     full = [row for row in rows if len(row) == len(rows[0])]
     widths = [max(map(len, column)) for column in zip(*full, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
+
+
+def counted(count: int, thing: str) -> str:
+    """Return how many of a thing there are: `1 model`, `2 models`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -15,6 +15,7 @@ from cavmae.errors import InputError
 from cavmae.git import git
 from cavmae.params import YAML_ERRORS
 from cavmae.storage import md5_file
+from cavmae.text_tables import counted
 
 _LOCK = Path("dvc.lock")
 _CACHE = ".dvc/cache/files/md5"
@@ -34,14 +35,15 @@ def read_stages(audit: Audit) -> list[Stage]:
     """Return the stages of dvc.lock, and those that the committed one has besides; what is lost or damaged is a finding."""
     here: dict[str, Stage] = {}
     damaged = False
+    commit = git("rev-parse", "HEAD")
+    text = git("show", f"HEAD:./{_LOCK}") if commit is not None else None
     if _LOCK.is_file():
+        content = _LOCK.read_bytes()
         try:
-            here = _parse(_LOCK.read_bytes(), f"{_LOCK}, {_known()}")
+            here = _parse(content, f"{_LOCK}, {_known(content, commit, text)}")
         except InputError as error:
             damaged = True
             audit.add("versions", str(_LOCK), "broken", str(error))
-    commit = git("rev-parse", "HEAD")
-    text = git("show", f"HEAD:./{_LOCK}") if commit is not None else None
     if commit is None or text is None:
         return list(here.values())
     try:
@@ -50,7 +52,7 @@ def read_stages(audit: Audit) -> list[Stage]:
         return list(here.values())
     more, whole = _lost(here, committed)
     if more and not damaged:
-        what = _number(whole, "stage") if whole else _number(sum(len(stage.outputs) for stage in more), "output")
+        what = counted(whole, "stage") if whole else counted(sum(len(stage.outputs) for stage in more), "output")
         audit.add("versions", str(_LOCK), "differs", f"lacks {what} that commit {commit[:12]} has; these are looked at as well")
     return [*here.values(), *more]
 
@@ -83,10 +85,6 @@ def _lost(here: dict[str, Stage], committed: dict[str, Stage]) -> tuple[list[Sta
         elif outputs:
             more.append(replace(stage, outputs=outputs, params={}))
     return more, whole
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def check_outputs(audit: Audit, stages: list[Stage]) -> None:
@@ -138,11 +136,9 @@ def _changes(files: dict[str, str], md5: str) -> list[tuple[str, str]]:
     return sorted([*changed, *gone, *((name, "is not in what dvc.lock names") for name in files if name not in wanted)])
 
 
-def _known() -> str:
-    """Whether git keeps dvc.lock as it is here."""
-    commit = git("rev-parse", "HEAD")
+def _known(content: bytes, commit: str | None, committed: str | None) -> str:
+    """Whether the commit has dvc.lock as it is here; its text is compared, since `git status` can be told not to look."""
     if commit is None:
         return "in no git repository"
-    committed = git("show", f"HEAD:./{_LOCK}")  # `git status` can be told not to look
-    same = committed is not None and committed.encode() == _LOCK.read_bytes().strip(b"\n")
+    same = committed is not None and committed.encode() == content.strip(b"\n")
     return f"as in commit {commit[:12]}" if same else "not committed"

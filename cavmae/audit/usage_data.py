@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cavmae.audit.usage_found import Usage
-from cavmae.dataset.kept_lists import fetch_clips, fetch_quarantine, kept_quarantines, kept_versions
+from cavmae.dataset.kept_lists import fetch_clips, fetch_quarantine, kept_versions
 from cavmae.dataset.schema import CLIPS, QUARANTINE, Row, read_rows
 from cavmae.dataset.shelf import Shelf
 from cavmae.dataset.versions import (
@@ -21,6 +21,7 @@ from cavmae.dataset.versions import (
 )
 from cavmae.errors import InputError, StepFailed
 from cavmae.storage import sha256_file
+from cavmae.stores import Store
 
 _NAMES = ("video_id", "name", "path", "object", "group")
 
@@ -72,18 +73,22 @@ class ClipLists:
             shelf = Shelf.beside(dataset) if place is None else Shelf(place, {})
             if shelf is None:
                 return
-            versions = list(kept_versions(shelf.store))
+            versions = kept_versions(shelf.store)
             if place is not None and not versions:
                 raise InputError("keeps no lists of data sets; name the place that `extract.store` was when they were made")
-            for sha256 in versions:
-                where = f"{shelf.root}, version {sha256[:12]}"
-                with self._telling(where), tempfile.TemporaryDirectory(prefix="cavmae-") as folder:
-                    if sha256 not in self.has:
-                        self._look_at_clips(where, fetch_clips(shelf.store, sha256, Path(folder)), sha256)
-                    for other in kept_quarantines(shelf.store, sha256):
-                        if other not in self._quarantines:
-                            rejects = fetch_quarantine(shelf.store, sha256, other, Path(folder))
-                            self._look_at_quarantine(where, rejects, sha256)
+            for version, quarantines in versions.items():
+                where = f"{shelf.root}, version {version[:12]}"
+                with self._telling(where):
+                    self._look_at_kept(where, shelf.store, version, quarantines)
+
+    def _look_at_kept(self, where: str, store: Store, version: str, quarantines: list[str]) -> None:
+        """Bring those lists of a version that nothing else had, and look into them."""
+        with tempfile.TemporaryDirectory(prefix="cavmae-") as folder:
+            if version not in self.has:
+                self._look_at_clips(where, fetch_clips(store, version, Path(folder)), version)
+            for sha256 in quarantines:
+                if sha256 not in self._quarantines:
+                    self._look_at_quarantine(where, fetch_quarantine(store, version, sha256, Path(folder)), version)
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:

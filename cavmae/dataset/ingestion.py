@@ -8,7 +8,7 @@ from pathlib import Path
 from cavmae.dataset.departed import Departed
 from cavmae.dataset.examining import Refused
 from cavmae.dataset.identity import frame_folders, video_id, with_pictures
-from cavmae.dataset.matching import Before, Place
+from cavmae.dataset.matching import Before, Content, Place
 from cavmae.dataset.placement import Placement, place, plan_shards
 from cavmae.dataset.schema import Row
 from cavmae.dataset.sources.candidate import Candidate, is_link, is_there, portable, printable
@@ -105,7 +105,7 @@ def build_manifest(
     rows: list[Row] = []
     digests, quarantine = _digests(candidates, hashes)
     earlier = Before(previous, departed, {_key(candidate): digest for candidate, digest in digests})
-    first_with: dict[tuple[str, float | None, float | None], Candidate] = {}
+    first_with: dict[Content, Candidate] = {}
     group_of = {row["sha256"]: row["group"] for row in previous}  # copies of a file, cut elsewhere, are of its group
     for candidate, digest in sorted(digests, key=lambda found: earlier.rank(_key(found[0]))):
         content = (digest, candidate.start_s, candidate.end_s)

@@ -3,7 +3,6 @@
 A pod's data set is gone with its run, and a model's lineage names only its hash.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from cavmae.dataset.versions import CLIPS_FILE, QUARANTINE_FILE
@@ -25,19 +24,20 @@ def keep_lists(store: Store, folder: Path) -> None:
             store.put(name, path)
 
 
-def kept_versions(store: Store) -> Iterator[str]:
-    """Yield the SHA-256 of the list of clips of every version that is kept."""
+def kept_versions(store: Store) -> dict[str, list[str]]:
+    """Return every version that is kept, by the SHA-256 of its clips, and those of its quarantines.
+
+    What was rejected may differ where what was accepted does not.
+    """
+    whole: set[str] = set()
+    quarantines: dict[str, list[str]] = {}
     for name in store.names(_VERSIONS):
-        sha256, _, file = name.removeprefix(_VERSIONS).partition("/")
+        version, _, file = name.removeprefix(_VERSIONS).partition("/")
         if file == CLIPS_FILE:
-            yield sha256
-
-
-def kept_quarantines(store: Store, version: str) -> Iterator[str]:
-    """Yield the SHA-256 of every quarantine of a version: what was rejected may differ where what was accepted does not."""
-    before = f"{_VERSIONS}{version}/{_BEFORE}"
-    for name in store.names(before):
-        yield name.removeprefix(before).removesuffix(_AFTER)
+            whole.add(version)
+        elif file.startswith(_BEFORE):
+            quarantines.setdefault(version, []).append(file.removeprefix(_BEFORE).removesuffix(_AFTER))
+    return {version: quarantines.get(version, []) for version in sorted(whole)}
 
 
 def fetch_clips(store: Store, version: str, folder: Path) -> Path:

@@ -14,7 +14,7 @@ class Before:
 
     def __init__(self, previous: Sequence[Row], departed: Departed, here: Mapping[Place, str]) -> None:
         """`here`: the hash of the content of every input that there is now."""
-        self._at: dict[Place, Row] = {place_of(row): row for row in previous}
+        self._at: dict[Place, Row] = {_place_of(row): row for row in previous}
         self._with: dict[Content, Row] = {_content_of(row): row for row in previous}
         self._contents = {row["sha256"] for row in previous}
         self._departed = departed
@@ -36,14 +36,14 @@ class Before:
         if at is not None and at["sha256"] == digest:
             return at
         moved = self._with.get((digest, *place[1:]))
-        if moved is not None and self._here.get(place_of(moved)) != digest:
+        if moved is not None and self._here.get(_place_of(moved)) != digest:
             return moved
         if at is None or digest in self._contents or self._departed.knows(digest):
             return None
         return at if _content_of(at) not in self._contents_here else None
 
 
-def place_of(row: Row) -> Place:
+def _place_of(row: Row) -> Place:
     """Where the clip of a row lies."""
     return row["path"], row["start_s"], row["end_s"]
 

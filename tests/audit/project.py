@@ -1,9 +1,12 @@
 """A project with a whole line of models, from shards to a packaged one, that tests may copy and tamper with."""
 
+import json
 import os
 import shutil
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,3 +58,11 @@ def audited(registry: str | None = None, sources: bool = True) -> Audit:
 def said(audit: Audit, *states: str) -> list[str]:
     """Parts and things with these states."""
     return [f"{finding.part}: {finding.what}" for finding in audit.findings if finding.state in states]
+
+
+def rewrite(project: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what the final model's lineage says."""
+    path = project / "models/final/lineage.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))

@@ -1,7 +1,5 @@
 """No part of the past is passed over without a word: what cannot be looked at is told of, and the answer is not complete."""
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -17,6 +15,7 @@ from cavmae.dataset.kept_lists import keep_lists
 from cavmae.dataset.schema import CLIPS, QUARANTINE, read_rows, write_table
 from cavmae.stores import open_store
 from tests.audit.project import copied
+from tests.dataset.made import dvc_object
 from tests.models.promoting import put
 
 LISTS = Path("data/validated")
@@ -40,24 +39,11 @@ def git(*words: str) -> str:
     return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def cached(path: Path) -> str:
-    """Put a file into DVC's cache."""
-    md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    place = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, place)
-    return md5
-
-
 def committed(message: str) -> None:
-    """Commit a dvc.lock that names the lists as they are."""
-    rows = [{"md5": cached(LISTS / name), "relpath": name} for name in ("clips.parquet", "quarantine.parquet")]
-    listed = Path("list")
-    listed.write_text(json.dumps(rows))
-    md5 = cached(listed)
-    place = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
-    place.rename(f"{place}.dir")
-    stage = {"cmd": "cavmae validate", "outs": [{"path": LISTS.as_posix(), "md5": f"{md5}.dir"}]}
+    """Commit a dvc.lock that names the lists as they are, which DVC's cache then has."""
+    names = ("clips.parquet", "quarantine.parquet")
+    place = dvc_object(Path(".dvc/cache"), {name: (LISTS / name).read_bytes() for name in names})
+    stage = {"cmd": "cavmae validate", "outs": [{"path": LISTS.as_posix(), "md5": place.parent.name + place.name}]}
     save(yaml.safe_dump({"schema": "2.0", "stages": {"validate": stage}}), message)
 
 
